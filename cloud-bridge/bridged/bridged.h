@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bridged - the upper end: takes gateways' frames durably (intake) and feeds the sinks.
+ */
+#ifndef CLOUD_BRIDGE_BRIDGED_BRIDGED_H
+#define CLOUD_BRIDGE_BRIDGED_BRIDGED_H
+
+#include "cloud-bridge/sinks/sinks.h"
+#include "core/base/base.h"
+#include "core/bus/bus.h"
+#include "core/store/store.h"
+
+struct bridge;
+struct crypt_aead;
+struct buffer;
+
+#define BRIDGE_TABLES ((const char *const[]){"spool", "meta", "streams"})
+enum { BRIDGE_TABLE_SPOOL, BRIDGE_TABLE_META, BRIDGE_TABLE_STREAMS, BRIDGE_TABLE_COUNT };
+
+struct bridge_options {
+    const char *site, *bridge; /* identities */
+    const char *software;
+    struct crypt_aead *aead;
+    int64_t commit_delay_us;
+    unsigned commit_entries;
+};
+struct bridge_stats {
+    struct inbox_stats inbox;
+    uint64_t frames, decode_errors, identity_errors, retained_ignored, records_refused;
+    struct sinks_stats sink; /* the first */
+};
+/* bus, store borrowed; sinks owned. */
+enum err bridge_new(struct loop *loop, struct bus *bus, struct store *store, struct sink *sinks, size_t sink_count,
+                    const struct bridge_options *options, struct bridge **ret_bridge, struct fault *reterr) MUST_CHECK;
+void bridge_free(struct bridge *bridge);
+DEFINE_CLEANUP(struct bridge, bridge_free)
+enum err bridge_start(struct bridge *bridge) MUST_CHECK;
+void bridge_stats(struct bridge *bridge, struct bridge_stats *ret_stats);
+bool bridge_drained(struct bridge *bridge);
+void bridge_status_json(struct bridge *bridge, struct buffer *out);
+/* Streams of the gateways as the bridge holds them (hop by hop). The devices' rows come from the sink. */
+void bridge_hops_json(struct bridge *bridge, struct buffer *out);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bus - one MQTT 3.1.1 session that keeps itself connected.
+ *
+ * Comes in: publications of the caller, messages of the broker. Goes out: on_message per inbound PUBLISH, on_state on
+ * every change, on_writable when a publish that was refused with ERR_AGAIN may be tried again.
+ * All calls and callbacks happen on the loop's thread. Nothing is stored: a message that was handed over while the
+ * link dies is gone, and the layers above repeat it from their own store.
+ *
+ * Three back-ends behind one header:
+ *   paho    Eclipse Paho MQTTAsync; its threads hand messages over by a queue and an eventfd (device, bridge uplinks)
+ *   native  MQTT 3.1.1 straight on the loop, QoS 0 and 1 out, 0 and 1 in (gateway's ingest, fleets)
+ *   memory  a hub in the same process, for virtual time, with faults
+ *
+ *   DOWN --start/back-off over--> CONNECTING --CONNACK 0--> UP --socket error, keep-alive missed, refused--> DOWN
+ *
+ * Back-off: exponential with full jitter between backoff_min_us and backoff_max_us. Clean sessions; subscriptions are
+ * remembered and made again after every connect, before on_state(UP) is called. Keep-alive: a PINGREQ after keepalive_s
+ * of silence towards the broker, the link is declared dead when no answer came within another half of it.
+ * Source: MQTT 3.1.1 (OASIS), sections 2-4.
+ */
+#ifndef CORE_BUS_BUS_H
+#define CORE_BUS_BUS_H
+
+#include "core/base/base.h"
+#include "core/loop/loop.h"
+
+struct bus;
+struct crypt_tls;
+
+enum bus_state { BUS_DOWN, BUS_UP };
+enum bus_backend { BUS_PAHO, BUS_NATIVE };
+
+struct bus_options {
+    const char *host;      /* copied */
+    uint16_t port;
+    const char *client_id; /* copied; an id_valid() identity */
+    struct crypt_tls *tls; /* borrowed for the life of the bus; NULL = plain TCP */
+    unsigned keepalive_s;  /* 0 = 30 */
+    int64_t backoff_min_us, backoff_max_us; /* 0 = 200 ms, 30 s */
+    size_t out_limit_bytes; /* unsent bytes above which bus_publish says ERR_AGAIN; 0 = 1 MiB */
+    size_t packet_limit_bytes; /* largest inbound packet, larger ones end the session; 0 = 256 KiB */
+};
+
+struct bus_handlers {
+    /* topic and payload are borrowed until return. retained: the broker's stored copy, not a live one. */
+    void (*on_message)(void *arg, struct slice topic, struct slice payload, bool retained);
+    /* reason: a short sentence for the log ("connection refused: not authorised"), never NULL. */
+    void (*on_state)(void *arg, enum bus_state state, const char *reason);
+    void (*on_writable)(void *arg); /* may be NULL */
+    void *arg;
+};
+
+struct bus_stats {
+    uint64_t published, received, bytes_out, bytes_in, connects, refused_again;
+};
+
+/* Options are checked here: ERR_RANGE, ERR_NOMEM. No connection is made before bus_start. */
+enum err bus_new(enum bus_backend backend, struct loop *loop, const struct bus_options *options, struct bus **ret_bus,
+                 struct fault *reterr) MUST_CHECK;
+/* No callback after this. Disconnects politely if it can without waiting. Accepts NULL. */
+void bus_free(struct bus *bus);
+DEFINE_CLEANUP(struct bus, bus_free)
+/* Before bus_start. */
+void bus_set_handlers(struct bus *bus, const struct bus_handlers *handlers);
+/* Remembered; sent now if UP, and after each connect. filter is copied. ERR_NOMEM. */
+enum err bus_subscribe(struct bus *bus, const char *filter, unsigned qos) MUST_CHECK;
+enum err bus_start(struct bus *bus) MUST_CHECK;
+enum bus_state bus_state(const struct bus *bus);
+
+/* topic is a complete topic name without wildcards. qos 0 or 1; with 1 the library repeats within the session only.
+ * OK: handed over (not: delivered). ERR_AGAIN: down, or too much unsent; wait for on_state(UP) or on_writable. */
+enum err bus_publish(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain) MUST_CHECK;
+void bus_stats(const struct bus *bus, struct bus_stats *ret_stats);
+
+/* ---- the in-memory twin ---- */
+struct bus_hub; /* a broker in a virtual world */
+struct bus_faults {
+    unsigned loss_ppm, duplicate_ppm, reorder_ppm; /* per message and direction, parts per million */
+    int64_t delay_us, jitter_us;                   /* each direction */
+};
+enum bus_link {
+    BUS_LINK_UP,
+    BUS_LINK_DOWN,  /* reset: the session ends at once */
+    BUS_LINK_SILENT /* cut without FIN or RST: everything vanishes, the keep-alive notices */
+};
+enum err bus_hub_new(struct loop_world *world, struct bus_hub **ret_hub) MUST_CHECK;
+void bus_hub_free(struct bus_hub *hub);
+void bus_hub_set_faults(struct bus_hub *hub, const struct bus_faults *faults);
+/* client "*" = all, also those that come later. */
+void bus_hub_set_link(struct bus_hub *hub, const char *client_id, enum bus_link link);
+/* Broker killed and back after down_us, its queues wiped: what was under way is gone. */
+void bus_hub_restart(struct bus_hub *hub, int64_t down_us);
+/* loop is the node's own. A second client with the same id takes the session over, as a broker does. */
+enum err bus_new_memory(struct bus_hub *hub, struct loop *loop, const char *client_id, struct bus **ret_bus) MUST_CHECK;
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * options - one table per program: configuration file (YAML), command line, --help, --check, --dump-config.
+ *
+ * A row is one setting: dotted name, type with unit, bounds, default, whether SIGHUP changes it in place, one sentence.
+ * From the table come the parser, the errors, the help, the sample file and the dump with origins.
+ *
+ * Errors are all reported, each as  file:line:column: sentence  with the allowed range, the nearest known name for an
+ * unknown key, and the key named. libyaml's document interface gives the position of every node; libcyaml, which
+ * wraps it, keeps neither positions nor more than the first error.
+ * Bounded: 1 MiB file, depth 8, aliases refused.
+ *
+ * Command line: --config FILE (or first argument), --check, --dump-config, --sample-config, --help, --version,
+ * --set name=value (repeatable, over the file). Environment is not read.
+ */
+#ifndef CORE_OPTIONS_OPTIONS_H
+#define CORE_OPTIONS_OPTIONS_H
+
+#include "core/base/base.h"
+#include "core/base/buffer.h"
+
+enum option_type {
+    OPTION_STRING,   /* char *, owned by the settings; min/max = length */
+    OPTION_PATH,     /* char *, relative to the configuration file's directory */
+    OPTION_FILE,     /* as PATH, must exist and be readable */
+    OPTION_ID,       /* char *, identity [A-Za-z0-9_-]{1,64} */
+    OPTION_BOOL,     /* bool */
+    OPTION_INT,      /* int64_t */
+    OPTION_NUMBER,   /* double */
+    OPTION_DURATION, /* int64_t microseconds; "250us", "20ms", "5s", "10min", "2h", "7d" */
+    OPTION_BYTES,    /* int64_t; "64KiB", "10MiB", "1GiB", "512B" */
+    OPTION_ENUM,     /* int; words in `words`, separated by '|' */
+    OPTION_LIST,     /* struct option_list of strings */
+};
+struct option_list {
+    char **items; /* owned */
+    size_t count;
+};
+struct option {
+    const char *name; /* "broker.host" */
+    enum option_type type;
+    size_t offset;    /* into the program's settings struct */
+    const char *words;
+    double min, max;  /* in the base unit; both 0 = no bound */
+    const char *preset; /* default as it would be written, NULL = none */
+    bool required;
+    bool live; /* SIGHUP changes it without a restart */
+    const char *help;
+};
+
+struct options_program {
+    const char *name;    /* "weir-gateway" */
+    const char *summary; /* one sentence */
+    const struct option *table; /* ends with a NULL name */
+    size_t settings_size;
+    /* Cross-field checks; may be NULL. Appends sentences to problems, one per line, returns ERR_RANGE if any. */
+    enum err (*check)(const void *settings, struct buffer *problems);
+};
+
+enum options_outcome {
+    OPTIONS_RUN,  /* settings are filled in */
+    OPTIONS_DONE, /* --help, --check, ...: printed; exit 0 */
+    OPTIONS_BAD,  /* printed on stderr; exit 2 */
+};
+/* Fills *settings (zeroed by the caller). Strings are freed by options_free. */
+enum options_outcome options_main(const struct options_program *program, int argc, char **argv, void *settings);
+/* For SIGHUP: reads the same file and the same --set again into fresh settings. On failure *problems has all errors and
+ * settings is empty. */
+enum err options_load(const struct options_program *program, const char *path, const char *const *sets,
+                      size_t set_count, void *settings, struct buffer *problems) MUST_CHECK;
+/* Copies every setting marked live that differs from *from to *to (swapping ownership); names of the changed ones and of
+ * those that need a restart are appended to report. */
+void options_apply_live(const struct options_program *program, void *to, void *from, struct buffer *report);
+void options_free(const struct options_program *program, void *settings);
+/* What options_main was started with, for options_load. */
+const char *options_path(void);
+const char *const *options_sets(size_t *ret_count);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * report - from samples to durable records to frames on the bus.
+ *
+ *   report_sample -> block under construction -> (full, or max_age) Record -> spool append --commit--> durable -> outbox
+ *   report_event  -> Record in lane 0 (alarm), committed at once
+ *
+ * Two lanes, each a stream of its own: 0 alarm (small, reserved room, overtakes), 1 bulk. Records are durable before they
+ * are sent. A power cut takes at most the block under construction (max_age) and what is in the commit under way:
+ * report_unsynced_us() states the bound.
+ * Full: the oldest bulk records go, and a gap record with their numbers takes their place.
+ */
+#ifndef DEVICE_REPORT_REPORT_H
+#define DEVICE_REPORT_REPORT_H
+
+#include "core/base/base.h"
+#include "core/bus/bus.h"
+#include "core/loop/loop.h"
+#include "core/outbox/outbox.h"
+#include "core/store/store.h"
+#include "device/sense/sense.h"
+
+struct report;
+struct crypt_aead;
+
+/* Tables of the device's store, in this order. */
+#define REPORT_TABLES ((const char *const[]){"spool", "meta"})
+enum { REPORT_TABLE_SPOOL, REPORT_TABLE_META, REPORT_TABLE_COUNT };
+
+struct report_options {
+    const char *site, *gateway, *device; /* identities; copied */
+    const char *software;
+    const struct sense_channel *channels; /* borrowed for the life of the report */
+    size_t channel_count;
+    const char *source;
+    uint64_t config_hash;
+    unsigned samples_per_record;  /* 1..1024 */
+    int64_t max_age_us;           /* a block is closed when its first sample is so old */
+    int64_t period_us;            /* of sampling; samples within 1 % of it need no time column */
+    uint64_t bulk_bytes;          /* room of lane 1; 0 = 85 % of the store's cap */
+    uint64_t alarm_bytes;         /* room of lane 0; 0 = 5 % */
+    unsigned describe_every;      /* records; 0 = 1000 */
+    struct window_sender_options window;
+    struct crypt_aead *aead;
+};
+struct report_stats {
+    uint64_t samples, records, events, gaps, gap_numbers, commits, failed_commits, acks;
+    struct report_lane_stats {
+        uint64_t epoch, top, durable, acked, bytes;
+    } lane[2];
+};
+
+/* Opens (or creates, durably, before anything is sent) both lanes and counts the boot. bus, store borrowed; the report
+ * sets the bus's handlers. Asynchronous start: on_ready is called when samples may be given. */
+enum err report_new(struct loop *loop, struct bus *bus, struct store *store, const struct report_options *options,
+                    void (*on_ready)(void *arg), void *arg, struct report **ret_report, struct fault *reterr) MUST_CHECK;
+void report_free(struct report *report);
+DEFINE_CLEANUP(struct report, report_free)
+bool report_ready(const struct report *report);
+/* Where the next sample will stand (for sense_read). */
+void report_place(const struct report *report, struct sense_place *ret_place);
+/* values: one per channel; NaN = missing. ERR_AGAIN: not ready, or the store takes nothing (failing disk); the sample
+ * is counted as not taken. */
+enum err report_sample(struct report *report, const double *values) MUST_CHECK;
+enum report_severity { REPORT_INFO, REPORT_WARNING, REPORT_ALARM };
+/* Lane 0 for ALARM, lane 1 otherwise. channel may be NULL. */
+enum err report_event(struct report *report, enum report_severity severity, const char *id, const char *text,
+                      const char *channel, double value) MUST_CHECK;
+enum err report_health(struct report *report, uint64_t rss_bytes) MUST_CHECK;
+/* Closes the block under construction and commits. */
+void report_flush(struct report *report);
+/* Nothing is pending and everything durable is acknowledged. */
+bool report_drained(const struct report *report);
+void report_stats(const struct report *report, struct report_stats *ret_stats);
+int64_t report_unsynced_us(const struct report *report);
+
+#endif

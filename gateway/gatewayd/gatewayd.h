@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gatewayd - one gateway: takes devices' frames durably (ingest), sends them on (uplink), knows who is there (fleet).
+ *
+ * Everything is handed in, so that daemon and simulation run the same code. Buses are started by gateway_start.
+ */
+#ifndef GATEWAY_GATEWAYD_GATEWAYD_H
+#define GATEWAY_GATEWAYD_GATEWAYD_H
+
+#include "core/base/base.h"
+#include "core/bus/bus.h"
+#include "core/inbox/inbox.h"
+#include "core/loop/loop.h"
+#include "core/store/store.h"
+
+struct gateway;
+struct crypt_aead;
+struct buffer;
+
+/* Tables of the gateway's store, in this order. */
+#define GATEWAY_TABLES ((const char *const[]){"spool", "meta", "streams"})
+enum { GATEWAY_TABLE_SPOOL, GATEWAY_TABLE_META, GATEWAY_TABLE_STREAMS, GATEWAY_TABLE_COUNT };
+
+struct gateway_options {
+    const char *site, *gateway; /* identities; copied */
+    const char *parent_site, *parent; /* parent gateway or bridge; parent NULL = no uplink */
+    const char *software;
+    struct crypt_aead *aead;
+    int64_t commit_delay_us;
+    unsigned commit_entries;
+    struct window_sender_options uplink_window;
+    size_t uplink_frame_bytes;
+    unsigned uplink_frame_entries;
+    int64_t offline_after_us; /* a device silent for so long is offline; 0 = 60 s */
+    unsigned device_frames_per_s; /* quota per device; 0 = none */
+};
+struct gateway_stats {
+    struct inbox_stats inbox;
+    uint64_t frames, decode_errors, identity_errors, retained_ignored, quota_dropped, records_refused;
+    uint64_t uplink_acked[INBOX_LANES], uplink_top[INBOX_LANES];
+    size_t devices, devices_online;
+};
+
+/* down: the plant's broker; up: the parent's broker (NULL without a parent). */
+enum err gateway_new(struct loop *loop, struct bus *down, struct bus *up, struct store *store,
+                     const struct gateway_options *options, struct gateway **ret_gateway,
+                     struct fault *reterr) MUST_CHECK;
+void gateway_free(struct gateway *gateway);
+DEFINE_CLEANUP(struct gateway, gateway_free)
+enum err gateway_start(struct gateway *gateway) MUST_CHECK;
+void gateway_stats(struct gateway *gateway, struct gateway_stats *ret_stats);
+bool gateway_drained(struct gateway *gateway);
+/* Bodies of the control socket's routes; device NULL = all. */
+void gateway_status_json(struct gateway *gateway, struct buffer *out);
+void gateway_ledger_json(struct gateway *gateway, const char *device, struct buffer *out);
+void gateway_devices_json(struct gateway *gateway, struct buffer *out);
+
+#endif

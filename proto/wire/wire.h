@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * wire - bounded decoding and encoding of proto/schema/weir.proto.
+ *
+ * Frame, Ack and Forward are on the hot path and small: coded by hand over core/base/cursor, byte-compatible with
+ * protobuf (a test compares with protobuf-c). Records are unpacked by protobuf-c into the caller's arena, whose size is
+ * the memory limit. Every function takes bytes from outside and never reads beyond them.
+ * Limits: WIRE_FRAME_MAX bytes, WIRE_RECORDS_MAX records a frame, identities per id_valid, numbers in 1..2^63-1.
+ */
+#ifndef PROTO_WIRE_WIRE_H
+#define PROTO_WIRE_WIRE_H
+
+#include "core/base/arena.h"
+#include "core/base/base.h"
+#include "core/base/buffer.h"
+#include "core/window/window.h"
+#include "proto/schema/weir.pb-c.h"
+
+enum {
+    WIRE_VERSION = 1,
+    WIRE_SCHEMA = 1,
+    WIRE_FRAME_MAX = 256 * 1024,
+    WIRE_RECORDS_MAX = 4096,
+    WIRE_RECORD_MAX = 128 * 1024,
+    WIRE_ARENA_BYTES = 1024 * 1024,
+};
+#define WIRE_NUMBER_MAX (UINT64_MAX >> 1)
+
+struct wire_entry {
+    uint64_t first, last; /* numbers, from the records' spans */
+    struct slice body;    /* borrowed from the input */
+};
+struct wire_frame {
+    char sender[ID_MAX + 1];
+    struct window_header header;
+    size_t count;
+};
+/* Decodes a frame; entries[0..count) receive the records with their numbers. is_forward tells whether the records are
+ * Forwards (whose span is last - first + 1) or Records.
+ * ERR_MALFORMED bytes, ERR_RANGE a number, count or identity, ERR_UNSUPPORTED version. *ret_why (may be NULL) receives a
+ * constant text that names the field. */
+enum err wire_frame_decode(struct slice in, bool is_forward, struct wire_frame *ret_frame, struct wire_entry *entries,
+                           size_t entries_max, const char **ret_why) MUST_CHECK;
+/* Appends one encoded frame; bodies are written as they are. */
+enum err wire_frame_encode(const char *sender, const struct window_header *header, const char *software,
+                           const struct slice *bodies, size_t count, struct buffer *out) MUST_CHECK;
+
+struct wire_ack {
+    uint64_t epoch, hwm;
+    uint32_t boot;
+    uint8_t lane;
+    enum window_verdict verdict;
+};
+enum err wire_ack_decode(struct slice in, struct wire_ack *ret_ack) MUST_CHECK;
+void wire_ack_encode(const struct wire_ack *ack, struct buffer *out);
+
+struct wire_forward {
+    char device[ID_MAX + 1], gateway[ID_MAX + 1];
+    uint64_t epoch, first, last, top, received_us;
+    uint8_t lane;
+    struct slice record; /* borrowed */
+};
+enum err wire_forward_decode(struct slice in, struct wire_forward *ret_forward) MUST_CHECK;
+enum err wire_forward_encode(const struct wire_forward *forward, struct buffer *out) MUST_CHECK;
+
+/* The numbers that a Record covers (its span, 1 if absent), without unpacking it. ERR_MALFORMED. */
+enum err wire_record_span(struct slice record, uint64_t *ret_span) MUST_CHECK;
+/* Full check without keeping anything: well-formed, known limits, block decodes, no NaN where a value is required, gap
+ * and suppressed ranges equal first..last. An unknown kind or a later schema is accepted (ERR_UNSUPPORTED is returned by
+ * wire_record_unpack only). ERR_MALFORMED, ERR_RANGE. arena is reset by the caller. */
+enum err wire_record_check(struct slice record, uint64_t first, uint64_t last, const char **ret_why) MUST_CHECK;
+/* Unpacks into arena. ERR_MALFORMED, ERR_NOMEM (budget), ERR_UNSUPPORTED (no kind known to us). */
+enum err wire_record_unpack(struct slice record, struct arena *arena, Weir__V1__Record **ret_record) MUST_CHECK;
+/* Packs and appends. */
+enum err wire_record_pack(const Weir__V1__Record *record, struct buffer *out) MUST_CHECK;
+/* A whole Record that declares first..last as lost. */
+enum err wire_gap_pack(uint64_t first, uint64_t last, Weir__V1__GapReason reason, uint64_t wall_us,
+                       struct buffer *out) MUST_CHECK;
+/* The set hash of a description: CRC-32C over the packed message with set = 0. Never 0. */
+uint32_t wire_describe_set(const Weir__V1__Describe *describe);
+
+#endif
