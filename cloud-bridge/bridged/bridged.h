@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bridged - the upper end: takes gateways' frames durably (intake) and feeds the sinks.
+ *
+ *   new -> start -> [boot: lanes' epochs become durable; a lane that a sink is ahead of begins a new one] -> running
+ *
+ * Ending it at any time: bus_free, bridge_free, store_close, in this order. Gracefully: bridge_stop, run until
+ * bridge_stopped. The sinks are asked for their positions in bridge_start's boot: one that does not answer fails it.
  */
 #ifndef CLOUD_BRIDGE_BRIDGED_BRIDGED_H
 #define CLOUD_BRIDGE_BRIDGED_BRIDGED_H
@@ -19,7 +24,7 @@ enum { BRIDGE_TABLE_SPOOL, BRIDGE_TABLE_META, BRIDGE_TABLE_STREAMS, BRIDGE_TABLE
 
 struct bridge_options {
     const char *site, *bridge; /* identities */
-    const char *software;
+    const char *software; /* version; copied */
     struct crypt_aead *aead;
     int64_t commit_delay_us;
     unsigned commit_entries;
@@ -27,18 +32,26 @@ struct bridge_options {
 struct bridge_stats {
     struct inbox_stats inbox;
     uint64_t frames, decode_errors, identity_errors, retained_ignored, records_refused;
+    uint64_t devices_refused;  /* frames of devices without a gateway between */
+    uint64_t rebased;          /* lanes that began a new epoch because a sink was ahead */
     struct sinks_stats sink; /* the first */
 };
-/* bus, store borrowed; sinks owned. */
+/* bus, store borrowed; sinks owned, also on failure. */
 enum err bridge_new(struct loop *loop, struct bus *bus, struct store *store, struct sink *sinks, size_t sink_count,
                     const struct bridge_options *options, struct bridge **ret_bridge, struct fault *reterr) MUST_CHECK;
 void bridge_free(struct bridge *bridge);
 DEFINE_CLEANUP(struct bridge, bridge_free)
 enum err bridge_start(struct bridge *bridge) MUST_CHECK;
+/* Takes nothing more in and begins no more writes. */
+void bridge_stop(struct bridge *bridge);
+bool bridge_stopped(const struct bridge *bridge);
+/* Why it cannot go on (a sentence), or NULL: the daemon ends with it. */
+const char *bridge_failure(const struct bridge *bridge);
 void bridge_stats(struct bridge *bridge, struct bridge_stats *ret_stats);
 bool bridge_drained(struct bridge *bridge);
 void bridge_status_json(struct bridge *bridge, struct buffer *out);
-/* Streams of the gateways as the bridge holds them (hop by hop). The devices' rows come from the sink. */
-void bridge_hops_json(struct bridge *bridge, struct buffer *out);
+/* Streams of the gateways as the bridge holds them (hop by hop): elements of /ledger's "intake", into the array that j is
+ * in. The devices' rows come from the sink. */
+void bridge_hops_json(struct bridge *bridge, struct json *j);
 
 #endif

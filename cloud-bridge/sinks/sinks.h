@@ -4,13 +4,18 @@
  *
  * A sink gets batches in spool order per lane and commits the rows, the streams' high-water marks and its positions in
  * one transaction; on opening it says how far it is. It is also idempotent by (device, epoch, number): what is at or
- * below a stream's mark is skipped, a jump is recorded as a gap (UPSTREAM_LOST). write() runs on the sink's own worker.
- * A slow or dead sink delays itself alone; the spool is trimmed behind the slowest.
+ * below a stream's mark is skipped, a jump is recorded as a gap (UPSTREAM_LOST), of a range only the new part counts.
+ * write() runs on the sink's own worker. A slow or dead sink delays itself alone; the spool is trimmed behind the
+ * slowest. Streams of a hop itself (proto/receive: device = gateway) have jumps by nature; none are recorded in them.
+ *
+ * A new sink: one file with three functions (sink_ops), opened in bridged/main.c. sinks_internal.h has what they share:
+ * the marks (what is new in an item, what was jumped over) and the reading of records.
  */
 #ifndef CLOUD_BRIDGE_SINKS_SINKS_H
 #define CLOUD_BRIDGE_SINKS_SINKS_H
 
 #include "core/base/base.h"
+#include "core/base/json.h"
 #include "core/inbox/inbox.h"
 #include "core/loop/loop.h"
 #include "core/spool/spool.h"
@@ -19,7 +24,8 @@
 struct sink_item {
     uint8_t lane;
     uint64_t position;           /* in the bridge's spool */
-    struct wire_forward forward; /* borrowed until write returns; first > last for a hole in positions */
+    struct wire_forward forward; /* borrowed until write returns; first > last: the entry could not be read (damaged in
+                                  * the spool); whose it was shows as a jump in its stream */
 };
 struct sink_batch {
     struct sink_item *items;
@@ -34,18 +40,34 @@ struct sink_stream { /* one row of the ledger */
 };
 struct sink_ops {
     const char *name;
-    /* On the worker's thread, all of them. */
+    /* On the worker's thread. Durable when it returns OK; after anything else nothing of the batch counts and the same
+     * records come again, perhaps in other batches. */
     enum err (*write)(void *sink, const struct sink_batch *batch, struct fault *reterr);
-    /* Position durable in the sink for this spool epoch; 0 when unknown. */
+    /* Position durable in the sink for this spool epoch; 0 when unknown. Called once, before the worker has work. */
     enum err (*position)(void *sink, const uint64_t epoch[INBOX_LANES], uint64_t ret_position[INBOX_LANES]);
+    /* After the worker has ended. */
     void (*close)(void *sink);
 };
 struct sink {
     const struct sink_ops *ops;
     void *self; /* owned */
 };
-/* SQLite: tables and the view `readings` (device, ts, channel, value, unit, ...). path is created. */
+/* SQLite: tables and the views `readings` (device, ts, channel, value, unit, ...), `events`, `healths`, `gaps`. path is
+ * created. ERR_UNSUPPORTED: written by a later version. ERR_CONFLICT: not a database of ours. ERR_IO. */
 enum err sink_sqlite_open(const char *path, struct sink *ret_sink, struct fault *reterr) MUST_CHECK;
+/* A connection of its own that only reads, for the operator's questions; a writer never waits for it (WAL). Bounded. */
+struct sink_sqlite_reader;
+enum err sink_sqlite_reader_open(const char *path, struct sink_sqlite_reader **ret_reader,
+                                 struct fault *reterr) MUST_CHECK;
+void sink_sqlite_reader_free(struct sink_sqlite_reader *reader);
+DEFINE_CLEANUP(struct sink_sqlite_reader, sink_sqlite_reader_free)
+/* Writes the elements of /ledger's "streams" into the array that j is in; device NULL = all. At most limit rows. ERR_IO. */
+enum err sink_sqlite_ledger_json(struct sink_sqlite_reader *reader, const char *device, size_t limit,
+                                 struct json *j) MUST_CHECK;
+/* {"readings":[{"row","ts","device","channel","value","unit","epoch","number"}]}: rows after `after` in the order of their
+ * arrival, at most limit (<= 10,000); after < 0: the newest. row is the cursor for the next call. ERR_IO. */
+enum err sink_sqlite_tail_json(struct sink_sqlite_reader *reader, const char *device, int64_t after, size_t limit,
+                               struct buffer *out) MUST_CHECK;
 /* JSON lines in directory `path`, one line a record, files of rotate_bytes; torn tails are cut on opening. */
 enum err sink_file_open(const char *path, uint64_t rotate_bytes, struct sink *ret_sink,
                         struct fault *reterr) MUST_CHECK;
@@ -54,6 +76,30 @@ struct sink_memory_disk;
 enum err sink_memory_disk_new(struct sink_memory_disk **ret_disk) MUST_CHECK;
 void sink_memory_disk_free(struct sink_memory_disk *disk);
 enum err sink_memory_open(struct sink_memory_disk *disk, struct sink *ret_sink) MUST_CHECK;
+/* WITHOUT_MARK is a planted mistake: rows are kept, but marks and positions are forgotten when the sink is opened again. */
+enum sink_memory_mode { SINK_MEMORY_OK, SINK_MEMORY_FAILS, SINK_MEMORY_WITHOUT_MARK };
+void sink_memory_set_mode(struct sink_memory_disk *disk, enum sink_memory_mode mode);
+enum sink_kind {
+    SINK_BLOCK,
+    SINK_EVENT,
+    SINK_HEALTH,
+    SINK_GAP,
+    SINK_SUPPRESSED,
+    SINK_DESCRIBE,
+    SINK_UNREAD /* of a kind or schema that this program does not know, or damaged: kept as it came */
+};
+const char *sink_kind_name(enum sink_kind kind);
+struct sink_row {
+    uint64_t first, last;
+    enum sink_kind kind;
+    Weir__V1__GapReason reason; /* of a gap */
+    uint32_t crc;               /* CRC-32C of the record's bytes; 0 for a jump's gap */
+};
+/* Per stream in the order of its first row; rows in the order of their commit. */
+void sink_memory_foreach(struct sink_memory_disk *disk,
+                         void (*fn)(void *arg, const struct sink_stream *stream, bool hop, const struct sink_row *rows,
+                                    size_t count),
+                         void *arg);
 
 /* The drain: reads the spool, writes to the sinks, trims behind the slowest. */
 struct sinks;
@@ -61,16 +107,30 @@ struct sinks_handlers {
     struct store_batch *(*batch)(void *arg); /* for trims */
     void *arg;
 };
-/* sinks are owned from here on. */
+/* sinks (count >= 1) are owned from here on, also on failure. Asks each for its position. A sink that knows more of a spool
+ * lane than the spool does shows that the spool was restored from an old image: sinks_ahead. */
 enum err sinks_new(struct loop *loop, struct spool *const spools[INBOX_LANES], struct sink *sinks, size_t count,
                    const struct sinks_handlers *handlers, struct sinks **ret_sinks, struct fault *reterr) MUST_CHECK;
 void sinks_free(struct sinks *sinks);
 DEFINE_CLEANUP(struct sinks, sinks_free)
+/* Whether a sink is ahead of this lane. Then the owner begins a new epoch of the lane (spool_rebase, all kept) and calls
+ * sinks_rebased, before anything is appended; what the sinks have already they skip by their marks. */
+bool sinks_ahead(const struct sinks *sinks, unsigned lane);
+void sinks_rebased(struct sinks *sinks, unsigned lane);
 void sinks_kick(struct sinks *sinks); /* the spool has more */
+/* Every sink has committed everything that is durable in the spool. */
 bool sinks_drained(struct sinks *sinks);
+/* No write is under way. */
+bool sinks_idle(const struct sinks *sinks);
+/* Begins no more writes. */
+void sinks_stop(struct sinks *sinks);
+size_t sinks_count(const struct sinks *sinks);
 struct sinks_stats {
-    uint64_t records, batches, failures, skipped, jumps;
-    uint64_t position[INBOX_LANES]; /* of the slowest */
+    const char *name;
+    uint64_t records; /* of committed batches */
+    uint64_t batches, failures, unreadable;
+    uint64_t position[INBOX_LANES]; /* of this sink */
+    bool failing;                   /* the last write failed; it is tried again */
     char last_error[200];
 };
 void sinks_stats(struct sinks *sinks, size_t index, struct sinks_stats *ret_stats);

@@ -127,6 +127,9 @@ static inline uint64_t mix_u64(uint64_t x)
     return x ^ (x >> 31);
 }
 
+/* Length of the well-formed UTF-8 sequence at the start of s (RFC 3629 section 4), 0 if there is none. */
+size_t utf8_length(struct slice s);
+
 #define ID_MAX 64 /* longest identity (site, gateway, device), without the NUL */
 /* An identity is [A-Za-z0-9_-]{1,64}: it is a topic level, a certificate's common name and a part of a store's key. */
 bool id_valid(struct slice id);

@@ -40,6 +40,6 @@ void buffer_put_varint(struct buffer *b, uint64_t v); /* protobuf base-128 */
 void buffer_put_str(struct buffer *b, const char *text);
 void buffer_printf(struct buffer *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-#define BUFFER(name, max) CLEANUP(buffer_deinit) struct buffer name = {.max = (max)}
+#define BUFFER(name, limit) CLEANUP(buffer_deinit) struct buffer name = {.max = (limit)}
 
 #endif

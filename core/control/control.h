@@ -3,7 +3,9 @@
  * control - the operator's way in: HTTP/1.1 with JSON bodies over a local socket (evhttp on AF_UNIX).
  *
  * The socket is made with mode 0660 in a directory of the daemon's; bodies, headers, connections and times are bounded
- * (64 KiB, 8 KiB, 32, 5 s): evhttp bounds nothing by itself. A stale socket file is replaced, a live one is ERR_CONFLICT.
+ * (64 KiB, 8 KiB, 32, 5 s without a byte and 10 s in all): evhttp bounds nothing by itself. One request a connection;
+ * anything but GET is answered 405. A stale socket file is replaced, a live one is ERR_CONFLICT.
+ * Making a server sets SIGPIPE to be ignored, unless the program handles it.
  */
 #ifndef CORE_CONTROL_CONTROL_H
 #define CORE_CONTROL_CONTROL_H
@@ -21,7 +23,8 @@ struct control_route {
     int (*handle)(void *arg, const struct control_request *request, struct buffer *body);
 };
 
-/* routes is borrowed for the life of the server, ends with a NULL path. ERR_CONFLICT, ERR_DENIED, ERR_IO. */
+/* routes is borrowed for the life of the server, ends with a NULL path. ERR_CONFLICT, ERR_DENIED, ERR_IO, ERR_RANGE (the
+ * path has over 107 characters), ERR_UNSUPPORTED (virtual loop), ERR_NOMEM. */
 enum err control_server_new(struct loop *loop, const char *socket_path, const struct control_route *routes, void *arg,
                             struct control_server **ret_server, struct fault *reterr) MUST_CHECK;
 void control_server_free(struct control_server *server); /* removes the socket; accepts NULL */

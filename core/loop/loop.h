@@ -31,11 +31,12 @@ enum err loop_new(struct loop **ret_loop) MUST_CHECK;
 void loop_free(struct loop *loop);
 DEFINE_CLEANUP(struct loop, loop_free)
 
-/* Runs until loop_stop. Real loops only. */
+/* Runs until loop_stop. Real loops only (ERR_UNSUPPORTED). */
 enum err loop_run(struct loop *loop) MUST_CHECK;
+/* The present round is finished first. Before loop_run: that returns at once. On a virtual loop without effect. */
 void loop_stop(struct loop *loop);
 
-/* Monotonic microseconds (CLOCK_BOOTTIME), > 0; read once per round. */
+/* Monotonic microseconds (CLOCK_BOOTTIME), > 0; read once per round, afresh outside loop_run. */
 int64_t loop_now_us(struct loop *loop);
 /* The same clock read afresh, for measuring inside a handler. */
 int64_t loop_fresh_now_us(struct loop *loop);
@@ -49,7 +50,8 @@ struct loop_timer {
     struct loop *loop;
     void (*fn)(void *arg);
     void *arg;
-    int64_t due_us;
+    int64_t due_us;   /* as it was set */
+    int64_t key_us;   /* private: due_us, or the time of setting where that was later */
     uint64_t order;   /* private: ties */
     size_t heap_slot; /* private: index + 1, 0 = idle */
 };
@@ -79,11 +81,14 @@ void loop_task_cancel(struct loop_task *t);
 /* ---- descriptors (real loops only) ---- */
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 struct loop_watch; /* owned by the caller */
-/* fn is called with the ready events; level-triggered. fd stays the caller's. */
+/* fn is called with the ready events, once for each kind; level-triggered; a hang-up or error shows as every kind
+ * that is watched. fd stays the caller's and is closed after the watch is freed. ERR_NOMEM, ERR_IO, and
+ * ERR_UNSUPPORTED on a virtual loop. */
 enum err loop_watch_new(struct loop *loop, int fd, unsigned events, void (*fn)(void *arg, unsigned events), void *arg,
                         struct loop_watch **ret_watch) MUST_CHECK;
 enum err loop_watch_set(struct loop_watch *w, unsigned events) MUST_CHECK;
 void loop_watch_free(struct loop_watch *w); /* may be called from fn; accepts NULL */
+DEFINE_CLEANUP(struct loop_watch, loop_watch_free)
 
 /* ---- signals (real loops only); a signal becomes an ordinary event ---- */
 enum err loop_on_signal(struct loop *loop, int signo, void (*fn)(void *arg, int signo), void *arg) MUST_CHECK;
@@ -91,8 +96,10 @@ enum err loop_on_signal(struct loop *loop, int signo, void (*fn)(void *arg, int 
 /* ---- workers: one thread, jobs in order ---- */
 struct loop_worker;
 enum err loop_worker_new(struct loop *loop, const char *name, struct loop_worker **ret_worker) MUST_CHECK;
-/* Waits for the job in hand, drops the queued ones; no done is called afterwards. Accepts NULL. */
+/* Waits for the job in hand, drops the queued ones; no done is called afterwards, and neither work nor done of a
+ * dropped job: its arg stays the caller's. May be called from done. Accepts NULL. */
 void loop_worker_free(struct loop_worker *w);
+DEFINE_CLEANUP(struct loop_worker, loop_worker_free)
 /* work runs on the worker's thread (virtual: at once, on the loop's), done on the loop, in order. Data is moved: until
  * done the loop does not touch what work uses. ERR_NOMEM. */
 enum err loop_offload(struct loop_worker *w, void (*work)(void *arg), void (*done)(void *arg), void *arg) MUST_CHECK;
@@ -100,13 +107,16 @@ enum err loop_offload(struct loop_worker *w, void (*work)(void *arg), void (*don
 size_t loop_worker_pending(const struct loop_worker *w);
 
 /* ---- from foreign threads (a library's callback) ---- */
-/* Runs fn(arg) on the loop. Thread-safe; wakes the loop. Real loops only. ERR_NOMEM. */
+/* Runs fn(arg) on the loop, in the order of posting. Thread-safe; wakes the loop. Real loops only. What has not run
+ * when the loop is freed never runs; no thread may post by then. ERR_NOMEM. */
 enum err loop_post_threadsafe(struct loop *loop, void (*fn)(void *arg), void *arg) MUST_CHECK;
 
 /* ---- virtual time ---- */
 enum err loop_world_new(uint64_t seed, struct loop_world **ret_world) MUST_CHECK;
+/* After all its loops. Accepts NULL. */
 void loop_world_free(struct loop_world *world);
-/* A node's loop in the world; its wall clock starts at 2026-01-01T00:00:00Z. */
+DEFINE_CLEANUP(struct loop_world, loop_world_free)
+/* A node's loop in the world. World time starts at 1 us; its wall clock read 2026-01-01T00:00:00Z then. */
 enum err loop_new_virtual(struct loop_world *world, struct loop **ret_loop) MUST_CHECK;
 /* Runs everything due up to and including until_us, then sets the time to until_us. */
 void loop_world_run(struct loop_world *world, int64_t until_us);

@@ -8,7 +8,8 @@
  * Errors are all reported, each as  file:line:column: sentence  with the allowed range, the nearest known name for an
  * unknown key, and the key named. libyaml's document interface gives the position of every node; libcyaml, which
  * wraps it, keeps neither positions nor more than the first error.
- * Bounded: 1 MiB file, depth 8, aliases refused.
+ * Bounded: 1 MiB file, depth 8, 40 problems printed; anchors, aliases and tags are refused. A key may be nested
+ * (broker: {host: x}) or dotted (broker.host: x). "" is an unset path, file or identity.
  *
  * Command line: --config FILE (or first argument), --check, --dump-config, --sample-config, --help, --version,
  * --set name=value (repeatable, over the file). Environment is not read.
@@ -21,7 +22,7 @@
 
 enum option_type {
     OPTION_STRING,   /* char *, owned by the settings; min/max = length */
-    OPTION_PATH,     /* char *, relative to the configuration file's directory */
+    OPTION_PATH,     /* char *, relative to the configuration file's directory (in --set: to the current one) */
     OPTION_FILE,     /* as PATH, must exist and be readable */
     OPTION_ID,       /* char *, identity [A-Za-z0-9_-]{1,64} */
     OPTION_BOOL,     /* bool */
@@ -41,7 +42,7 @@ struct option {
     enum option_type type;
     size_t offset;    /* into the program's settings struct */
     const char *words;
-    double min, max;  /* in the base unit; both 0 = no bound */
+    double min, max;  /* in the base unit; both 0 = no bound; durations and sizes are never negative */
     const char *preset; /* default as it would be written, NULL = none */
     bool required;
     bool live; /* SIGHUP changes it without a restart */
@@ -64,16 +65,26 @@ enum options_outcome {
 };
 /* Fills *settings (zeroed by the caller). Strings are freed by options_free. */
 enum options_outcome options_main(const struct options_program *program, int argc, char **argv, void *settings);
-/* For SIGHUP: reads the same file and the same --set again into fresh settings. On failure *problems has all errors and
- * settings is empty. */
+/* For SIGHUP: reads the same file and the same --set again into fresh (zeroed) settings. path NULL = only presets and
+ * sets. On failure (ERR_MALFORMED: not YAML; ERR_RANGE: bad settings; ERR_IO: file not readable; ERR_NOMEM) *problems
+ * has all errors as text and settings is empty. */
 enum err options_load(const struct options_program *program, const char *path, const char *const *sets,
                       size_t set_count, void *settings, struct buffer *problems) MUST_CHECK;
-/* Copies every setting marked live that differs from *from to *to (swapping ownership); names of the changed ones and of
- * those that need a restart are appended to report. */
+/* Copies every setting marked live that differs from *from to *to (swapping ownership). One line a difference is appended
+ * to report: "changed log.level: info -> debug" or "needs a restart: broker.host". The caller frees both settings. */
 void options_apply_live(const struct options_program *program, void *to, void *from, struct buffer *report);
 void options_free(const struct options_program *program, void *settings);
 /* What options_main was started with, for options_load. */
-const char *options_path(void);
+const char *options_path(void); /* NULL when no file was named */
 const char *const *options_sets(size_t *ret_count);
+
+/* Did-you-mean, for every place where a person types a name: set word, offer all known names, read best (NULL when
+ * none is near enough). Borrows both. */
+struct options_nearest {
+    const char *word;
+    const char *best;
+    unsigned distance; /* of best */
+};
+void options_nearest_offer(struct options_nearest *nearest, const char *name);
 
 #endif

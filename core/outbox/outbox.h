@@ -6,7 +6,14 @@
  *   answer of the receiver  -> window_sender -> trim the spool (lazily: every trim_every entries or trim_delay_us)
  *
  * Nothing is sent before it is durable; nothing is trimmed before the receiver's ack. A damaged entry is sent as what
- * on_damaged makes of its range (a declared gap).
+ * on_damaged makes of its range (a declared gap); so are numbers that the spool has lost without a trace, and the part
+ * of a range that must not go out whole yet (see the hold in window.h).
+ *
+ * With state_table the outbox keeps {epoch, boot_top, answered} in the store (key "outbox/" lane): an old image of the
+ * store is then found out even when it was started several times before the receiver heard of it. Entries of this start
+ * wait until "answered" is durable: one commit after the first answer.
+ *
+ * The owner frees the outbox only when the loop does not run again before store_close: a commit may be under way.
  */
 #ifndef CORE_OUTBOX_OUTBOX_H
 #define CORE_OUTBOX_OUTBOX_H
@@ -20,12 +27,13 @@ struct outbox;
 
 struct outbox_handlers {
     /* Publishes one frame. entries are borrowed until return. OK, or ERR_AGAIN: the outbox stops and waits for
-     * outbox_kick. */
+     * outbox_kick; after any other error it tries again after a second, too. Must not call the outbox. */
     enum err (*send)(void *arg, const struct window_header *header, const struct spool_entry *entries, size_t count);
     /* A batch for trims; NULL = the outbox makes and commits its own. */
     struct store_batch *(*batch)(void *arg);
-    /* The receiver knows nothing of us any more, or more than we do: an old image of our store was restored. The owner
-     * calls spool_rebase(keep_above), commits, and then outbox_restart. */
+    /* The receiver has closed this epoch: an old image of our store was restored, or a second instance runs. Called once.
+     * The owner calls spool_rebase(keep_above), commits, settles, and then outbox_restart. A crash in between is
+     * harmless: the closed stream answers the same again. */
     void (*on_rolled_back)(void *arg, uint64_t keep_above);
     void (*on_acked)(void *arg, uint64_t acked); /* may be NULL */
     /* Body for a damaged entry: a gap record for first..last. */
@@ -34,14 +42,15 @@ struct outbox_handlers {
 };
 struct outbox_options {
     struct window_sender_options window;
-    size_t frame_bytes;   /* payload bytes per frame aimed at */
-    unsigned frame_entries; /* at most */
-    uint32_t boot;
-    uint64_t boot_seq;
+    size_t frame_bytes;     /* payload bytes per frame aimed at; a larger entry goes alone; 0 = 16 KiB */
+    unsigned frame_entries; /* at most; 0 = 256 */
+    uint32_t boot;          /* random per start, not 0 */
+    uint64_t boot_seq;      /* durable before outbox_new */
     uint8_t lane;
+    unsigned state_table;   /* of the store, for the outbox's record; 0 = none is kept */
 };
 
-/* store and spool borrowed; the spool's epoch must exist. */
+/* store and spool borrowed; the spool's epoch must exist. ERR_NOMEM, ERR_IO. */
 enum err outbox_new(struct loop *loop, struct store *store, struct spool *spool, const struct outbox_options *options,
                     const struct outbox_handlers *handlers, struct outbox **ret_outbox) MUST_CHECK;
 void outbox_free(struct outbox *outbox);

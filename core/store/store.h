@@ -9,6 +9,11 @@
  *   store_batch_new -> store_put/store_delete ... -> store_commit ----worker: txn, fsync----> done(OK)
  *                                                                  '-> done(ERR_FULL|ERR_IO): nothing of it happened
  *
+ * A failure is told to everything that builds upon it: when a batch fails, the batches submitted behind it fail with the
+ * same error, their done are called right after its own, and a batch that was begun before the failure was told fails
+ * when it is submitted. So a queue of numbered records never gets a hole from a failed commit, and a caller that was told
+ * begins a new batch.
+ *
  * After done(ERR_IO) the store has closed and reopened its environment; when even that fails every later commit says
  * ERR_IO and store_broken() is true: the daemon ends with a message, the supervisor restarts it.
  *
@@ -19,8 +24,11 @@
  * no checksum, so the layers above seal every record (core/crypt).
  *
  * One process per store: the file `lock` in the directory is held by flock and carries the holder's pid.
- * At start the environment is verified in a child process (opening a damaged file can crash); a store that does not
- * verify is renamed to `<path>.quarantine-<n>` and a new one is begun: options.reterr_quarantined tells.
+ * At start the environment is verified in a child process (opening a damaged file can crash); the files of a store that
+ * does not verify are moved to `<path>.quarantine-<n>` (to `<path>/quarantine-<n>` where the parent directory is not ours)
+ * and a new one is begun: store_open's ret_quarantined tells.
+ * The map is an eighth (at least 1 MiB) larger than the file: batches that only free room may use that when a reader pins
+ * pages, so a full store can always be emptied.
  */
 #ifndef CORE_STORE_STORE_H
 #define CORE_STORE_STORE_H
@@ -45,12 +53,16 @@ struct store_options {
     int64_t modelled_flush_us;   /* added to every commit, for benchmarks of slow disks; 0 = none */
 };
 
-/* ERR_CONFLICT: another process holds it (its pid is in the text). ERR_DENIED: read-only file system or wrong owner.
- * ERR_FULL: no room to preallocate. ERR_IO. ret_quarantined (may be NULL) receives the path of the copy that was set
- * aside, or an empty string; size ID_MAX is not enough, give PATH_MAX. */
+/* Blocks: forks the verifying child and reads every page. Call it before threads of others exist.
+ * ERR_CONFLICT: another process holds it (its pid is in the text), or a table is missing (read_only). ERR_DENIED: read-only
+ * file system or wrong owner. ERR_FULL: no room to preallocate. ERR_TIMEOUT: the disk did not answer while verifying.
+ * ERR_UNSUPPORTED: a network file system. ERR_RANGE: options. ERR_NOT_FOUND: nothing there (read_only). ERR_IO, ERR_NOMEM.
+ * read_only: not in a process that has the store open as well (lmdb.h "Caveats"). ret_quarantined (may be NULL) receives the path of the copy that was set
+ * aside, or an empty string; size ID_MAX is not enough, give PATH_MAX. After a quarantine reterr->text says why. */
 enum err store_open(struct loop *loop, const struct store_options *options, struct store **ret_store,
                     char *ret_quarantined, size_t quarantined_size, struct fault *reterr) MUST_CHECK;
-/* Waits for the commit in hand; queued batches are dropped without done. Accepts NULL. */
+/* Waits for the commit in hand; queued batches are dropped without done. Batches still being built may be freed
+ * afterwards. May be called from done, not from a reader's fn. Accepts NULL. */
 void store_close(struct store *store);
 DEFINE_CLEANUP(struct store, store_close)
 
@@ -70,11 +82,16 @@ enum err store_delete(struct store_batch *batch, unsigned table, struct slice ke
 enum err store_delete_range(struct store_batch *batch, unsigned table, struct slice from, struct slice to) MUST_CHECK;
 size_t store_batch_bytes(const struct store_batch *batch);
 size_t store_batch_ops(const struct store_batch *batch);
-/* done(arg, OK | ERR_FULL | ERR_IO) on the loop. Deletes are let through when puts would be refused for the cap. */
+/* done(arg, OK | ERR_FULL | ERR_IO | ERR_NOMEM) on the loop. Above the cap a batch passes if it frees at least as many bytes
+ * as it adds. The batch is consumed on OK only: ERR_NOMEM, nothing is queued. */
 enum err store_commit(struct store *store, struct store_batch *batch, void (*done)(void *arg, enum err result),
                       void *arg) MUST_CHECK;
 size_t store_commits_pending(const struct store *store);
 bool store_broken(const struct store *store);
+/* Names a batch; never 0, never repeated within a store. */
+uint64_t store_batch_serial(const struct store_batch *batch);
+/* Serial of the batch whose done is being called at this moment; 0 outside done. */
+uint64_t store_telling(const struct store *store);
 
 /* ---- reading: what is committed, not what is pending ---- */
 /* Appends the value to ret_value. ERR_NOT_FOUND, ERR_IO, ERR_NOMEM. */
@@ -89,7 +106,7 @@ struct store_usage {
     uint64_t cap_bytes;  /* what commits may fill */
     uint64_t used_bytes; /* pages in use; freed pages are not counted */
     uint64_t commits, failed_commits;
-    int64_t last_commit_us; /* duration of the last commit */
+    int64_t last_commit_us; /* duration of the last commit, modelled flush included */
 };
 void store_usage(const struct store *store, struct store_usage *ret_usage);
 

@@ -2,7 +2,13 @@
 /*
  * agent - one device: samples its driver, watches its limits, reports. The simulators run this very code.
  *
- * Comes in: time. Goes out: frames on the bus (device/report). Everything is handed in: loop, bus, store, driver.
+ * Comes in: time. Goes out: frames on the bus (device/report). Everything is handed in: loop, bus, store, driver; the
+ * owner starts the bus after agent_new.
+ *
+ *   new -> [report starts: lanes and start durable] -> sampling -> agent_stop -> stopped, report_drained() -> free
+ *
+ * Sampling keeps its rhythm: the next sample is due one period after the last was due, not after it was taken. An agent
+ * that is late by up to ten periods takes the samples one after the other; beyond that it skips and counts what it missed.
  */
 #ifndef DEVICE_AGENT_AGENT_H
 #define DEVICE_AGENT_AGENT_H
@@ -17,20 +23,40 @@ struct agent_options {
     int64_t period_us;        /* of sampling; 0 = the owner calls agent_sample_now */
     int64_t health_period_us; /* 0 = none */
     struct agent_limit {
-        const char *channel; /* "" = none */
-        double above, below; /* an alarm event when the value leaves below..above, one again after it has come back */
+        const char *channel; /* NULL or "" = none; copied */
+        double above, below; /* "limit-exceeded" when the value leaves below..above, "limit-returned" after it has come back */
     } limit;
     uint64_t stop_after_samples; /* 0 = never */
+    struct agent_start_event {
+        const char *id, *text; /* NULL = none; copied. An alarm of the start: "store-quarantined" */
+    } start_event;
+    uint64_t (*rss_bytes)(void); /* of the process, for health; may be NULL */
+    const char *version;         /* borrowed; shown by /status */
 };
-/* All borrowed for the life of the agent. */
+/* All borrowed for the life of the agent. report.channels, .source and .period_us may be left empty: the driver's channels
+ * and name and the sampling period are taken. ERR_RANGE: options, or limit.channel is not a channel; as report_new. */
 enum err agent_new(struct loop *loop, struct bus *bus, struct store *store, struct sense *sense,
                    const struct agent_options *options, struct agent **ret_agent, struct fault *reterr) MUST_CHECK;
+/* As report_free: bus and store are freed before the loop runs on. Accepts NULL. */
 void agent_free(struct agent *agent);
 DEFINE_CLEANUP(struct agent, agent_free)
 struct report *agent_report(struct agent *agent);
+/* Takes one sample now. ERR_AGAIN: not ready, stopped, or the report takes none; ERR_IO, ERR_NOT_FOUND: the driver's. */
+enum err agent_sample_now(struct agent *agent) MUST_CHECK;
 /* Stops sampling, flushes the block; report_drained() tells when everything is acknowledged. */
 void agent_stop(struct agent *agent);
 bool agent_stopped(const struct agent *agent);
+/* For SIGHUP; in force at once. ERR_RANGE: no such channel, then nothing has changed. */
+void agent_set_period(struct agent *agent, int64_t period_us);
+enum err agent_set_limit(struct agent *agent, const struct agent_limit *limit) MUST_CHECK;
+
+struct agent_stats {
+    uint64_t missed;        /* samples skipped because the agent was too late */
+    uint64_t sense_errors;  /* the driver gave none */
+    uint64_t sense_bad;     /* sense_bad() */
+    uint64_t limit_alarms;
+};
+void agent_stats(const struct agent *agent, struct agent_stats *ret_stats);
 /* /status and /ledger of the control socket. */
 void agent_status_json(struct agent *agent, struct buffer *out);
 void agent_ledger_json(struct agent *agent, struct buffer *out);

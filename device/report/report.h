@@ -40,33 +40,49 @@ struct report_options {
     uint64_t bulk_bytes;          /* room of lane 1; 0 = 85 % of the store's cap */
     uint64_t alarm_bytes;         /* room of lane 0; 0 = 5 % */
     unsigned describe_every;      /* records; 0 = 1000 */
-    struct window_sender_options window;
-    struct crypt_aead *aead;
+    uint64_t boot_id;             /* of the machine: what monotonic times refer to; 0 = random */
+    struct window_sender_options window; /* zeros = presets */
+    struct crypt_aead *aead;      /* borrowed; NULL = CRC32C only */
 };
 struct report_stats {
     uint64_t samples, records, events, gaps, gap_numbers, commits, failed_commits, acks;
+    uint64_t refused; /* samples not taken */
+    uint64_t damaged; /* numbers declared lost because their entry did not verify */
+    uint64_t rebases; /* epochs begun because an old image had been restored */
+    uint64_t ignored; /* messages: retained, not ours, not an ack */
+    bool failing;     /* the last commit has failed */
     struct report_lane_stats {
-        uint64_t epoch, top, durable, acked, bytes;
+        uint64_t epoch, top, durable, acked, bytes; /* top: highest number given, durable or not */
+        uint64_t sent, max_bytes;
     } lane[2];
 };
 
 /* Opens (or creates, durably, before anything is sent) both lanes and counts the boot. bus, store borrowed; the report
- * sets the bus's handlers. Asynchronous start: on_ready is called when samples may be given. */
+ * sets the bus's handlers and subscribes, the owner calls bus_start afterwards. Asynchronous start: on_ready is called
+ * when samples may be given; a store that does not take the start is tried again. ERR_RANGE: options; ERR_MALFORMED: the
+ * store's state does not parse; ERR_IO, ERR_NOMEM. */
 enum err report_new(struct loop *loop, struct bus *bus, struct store *store, const struct report_options *options,
                     void (*on_ready)(void *arg), void *arg, struct report **ret_report, struct fault *reterr) MUST_CHECK;
+/* Does not touch the bus. A commit may be under way: the owner frees bus and store before the loop runs on. Accepts NULL. */
 void report_free(struct report *report);
 DEFINE_CLEANUP(struct report, report_free)
 bool report_ready(const struct report *report);
-/* Where the next sample will stand (for sense_read). */
-void report_place(const struct report *report, struct sense_place *ret_place);
-/* values: one per channel; NaN = missing. ERR_AGAIN: not ready, or the store takes nothing (failing disk); the sample
- * is counted as not taken. */
+/* Where the next sample will stand (for sense_read). Holds until anything else is reported or the handler returns; closes
+ * a block that the sample does not belong to. device is borrowed from the report. */
+void report_place(struct report *report, struct sense_place *ret_place);
+/* values: one per channel; NaN = missing. Allocates nothing. ERR_AGAIN: not ready, or the store takes nothing (failing
+ * disk); the sample is counted as not taken. */
 enum err report_sample(struct report *report, const double *values) MUST_CHECK;
 enum report_severity { REPORT_INFO, REPORT_WARNING, REPORT_ALARM };
-/* Lane 0 for ALARM, lane 1 otherwise. channel may be NULL. */
+/* Lane 0 for ALARM, lane 1 otherwise. text, channel may be NULL; value NaN = none. id: a stable word, not empty
+ * (ERR_RANGE). ERR_AGAIN: not ready. ERR_FULL: the store takes nothing and what waits for it has used up its memory. */
 enum err report_event(struct report *report, enum report_severity severity, const char *id, const char *text,
                       const char *channel, double value) MUST_CHECK;
 enum err report_health(struct report *report, uint64_t rss_bytes) MUST_CHECK;
+/* For SIGHUP. Closes the block under construction. */
+void report_set_period(struct report *report, int64_t period_us);
+/* Whether the wall clock is held by NTP; false until told. Blocks carry it. */
+void report_set_synced(struct report *report, bool synced);
 /* Closes the block under construction and commits. */
 void report_flush(struct report *report);
 /* Nothing is pending and everything durable is acknowledged. */

@@ -26,7 +26,8 @@ struct sense_place {
 };
 struct sense_options {
     const char *driver;  /* "host", "csv", "pump", "pattern" */
-    const char *path;    /* csv: file or directory (all *.csv below it, in name order) */
+    const char *path;    /* csv: file or directory (all *.csv below it, in name order); host: read <path>/proc and
+                          * <path>/sys (a container's view of its host), NULL or "" = the machine's own */
     uint64_t seed;       /* pump, pattern; csv: which file of a directory comes first */
     double resolution;   /* csv: 0 = decimal places seen in the first rows */
     unsigned bits;       /* csv: 0, or: resolution = range of the first rows / 2^bits, as an ADC of so many bits */
@@ -44,6 +45,8 @@ const char *sense_driver(const struct sense *sense);
 const struct sense_channel *sense_channels(const struct sense *sense, size_t *ret_count);
 /* values: one per channel, NaN = missing. ERR_NOT_FOUND: the source has ended (csv without loop). ERR_IO. */
 enum err sense_read(struct sense *sense, const struct sense_place *place, double *values) MUST_CHECK;
+/* Cells, rows and files that did not parse since the driver was opened; they count as missing values. */
+uint64_t sense_bad(const struct sense *sense);
 /* The deterministic value of the pattern driver: integer in +-2^20. Checkers compute it again. */
 int64_t sense_pattern(const char *device, uint64_t epoch, uint64_t number, unsigned index, unsigned channel);
 

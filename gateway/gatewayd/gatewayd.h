@@ -3,6 +3,14 @@
  * gatewayd - one gateway: takes devices' frames durably (ingest), sends them on (uplink), knows who is there (fleet).
  *
  * Everything is handed in, so that daemon and simulation run the same code. Buses are started by gateway_start.
+ *
+ *   new -> start -> [boot: lanes' epochs and the counter of starts become durable] -> running -> stop -> free
+ *
+ * Full store. With a parent the uplink empties it. Without a parent nothing is ever trimmed: when the cap is reached,
+ * devices are answered FULL and keep their records (back-pressure); alarms may use the inbox's reserve.
+ *
+ * Ending it at any time: bus_free(down), bus_free(up), gateway_free, store_close, in this order (a bus calls into the
+ * gateway; the gateway does not touch its buses when it is freed). Gracefully: gateway_stop, run until gateway_stopped.
  */
 #ifndef GATEWAY_GATEWAYD_GATEWAYD_H
 #define GATEWAY_GATEWAYD_GATEWAYD_H
@@ -24,7 +32,7 @@ enum { GATEWAY_TABLE_SPOOL, GATEWAY_TABLE_META, GATEWAY_TABLE_STREAMS, GATEWAY_T
 struct gateway_options {
     const char *site, *gateway; /* identities; copied */
     const char *parent_site, *parent; /* parent gateway or bridge; parent NULL = no uplink */
-    const char *software;
+    const char *software; /* version; copied */
     struct crypt_aead *aead;
     int64_t commit_delay_us;
     unsigned commit_entries;
@@ -37,7 +45,7 @@ struct gateway_options {
 struct gateway_stats {
     struct inbox_stats inbox;
     uint64_t frames, decode_errors, identity_errors, retained_ignored, quota_dropped, records_refused;
-    uint64_t uplink_acked[INBOX_LANES], uplink_top[INBOX_LANES];
+    uint64_t uplink_acked[INBOX_LANES], uplink_top[INBOX_LANES], uplink_rebased;
     size_t devices, devices_online;
 };
 
@@ -47,7 +55,15 @@ enum err gateway_new(struct loop *loop, struct bus *down, struct bus *up, struct
                      struct fault *reterr) MUST_CHECK;
 void gateway_free(struct gateway *gateway);
 DEFINE_CLEANUP(struct gateway, gateway_free)
+/* Boots in the background: the buses are started when the boot is durable. A full store is tried again. */
 enum err gateway_start(struct gateway *gateway) MUST_CHECK;
+/* Takes nothing more in; what was accepted is committed and acknowledged. */
+void gateway_stop(struct gateway *gateway);
+bool gateway_stopped(const struct gateway *gateway);
+/* Why it cannot go on (a sentence), or NULL: the daemon ends with it. */
+const char *gateway_failure(const struct gateway *gateway);
+/* SIGHUP: in force at once. */
+void gateway_set_fleet(struct gateway *gateway, int64_t offline_after_us, unsigned device_frames_per_s);
 void gateway_stats(struct gateway *gateway, struct gateway_stats *ret_stats);
 bool gateway_drained(struct gateway *gateway);
 /* Bodies of the control socket's routes; device NULL = all. */

@@ -23,6 +23,8 @@ enum {
     WIRE_RECORDS_MAX = 4096,
     WIRE_RECORD_MAX = 128 * 1024,
     WIRE_ARENA_BYTES = 1024 * 1024,
+    WIRE_TEXT_MAX = 1024, /* bytes of Event.text */
+    WIRE_NAME_MAX = 128,  /* bytes of every other text: ids, names, units, rules, software */
 };
 #define WIRE_NUMBER_MAX (UINT64_MAX >> 1)
 
@@ -41,7 +43,8 @@ struct wire_frame {
  * constant text that names the field. */
 enum err wire_frame_decode(struct slice in, bool is_forward, struct wire_frame *ret_frame, struct wire_entry *entries,
                            size_t entries_max, const char **ret_why) MUST_CHECK;
-/* Appends one encoded frame; bodies are written as they are. */
+/* Appends one encoded frame; bodies are written as they are. software (may be NULL) goes into the hello. ERR_RANGE: no
+ * body, epoch or boot 0, not 1 <= base <= first <= top <= WIRE_NUMBER_MAX, or over a limit; ERR_FULL, ERR_NOMEM. */
 enum err wire_frame_encode(const char *sender, const struct window_header *header, const char *software,
                            const struct slice *bodies, size_t count, struct buffer *out) MUST_CHECK;
 

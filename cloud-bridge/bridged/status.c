@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an operator sees of the bridge: /status, and the hops' part of /ledger.
+ */
+#include <stdio.h>
+
+#include "cloud-bridge/bridged/bridged_internal.h"
+#include "core/base/json.h"
+
+enum { NEARLY_FULL_PCT = 90 };
+
+static void write_sinks(struct json *j, struct bridge *b)
+{
+    json_array(j, "sinks");
+    for (size_t i = 0; b->sinks != NULL && i < sinks_count(b->sinks); i++) {
+        struct sinks_stats s;
+        sinks_stats(b->sinks, i, &s);
+        json_object(j, NULL);
+        json_str(j, "name", s.name);
+        json_bool(j, "failing", s.failing);
+        json_str(j, "last_error", s.last_error[0] != '\0' ? s.last_error : NULL);
+        json_u64(j, "records", s.records);
+        json_u64(j, "batches", s.batches);
+        json_u64(j, "failures", s.failures);
+        json_u64(j, "unreadable", s.unreadable);
+        json_array(j, "position");
+        for (unsigned lane = 0; lane < INBOX_LANES; lane++) {
+            json_u64(j, NULL, s.position[lane]);
+        }
+        json_array_end(j);
+        json_object_end(j);
+    }
+    json_array_end(j);
+}
+
+/* Returns how many sinks fail. */
+static size_t write_why_sinks(struct json *j, struct bridge *b)
+{
+    size_t failing = 0;
+    for (size_t i = 0; b->sinks != NULL && i < sinks_count(b->sinks); i++) {
+        struct sinks_stats s;
+        char text[300];
+        sinks_stats(b->sinks, i, &s);
+        if (s.failing) {
+            failing++;
+            snprintf(text, sizeof(text), "sink %s fails: %s", s.name, s.last_error);
+            if (j != NULL) {
+                json_str(j, NULL, text);
+            }
+        }
+    }
+    return failing;
+}
+
+static void write_state(struct json *j, struct bridge *b, const struct store_usage *usage)
+{
+    bool up = b->intake != NULL && bus_state(b->bus) == BUS_UP;
+    bool nearly_full = usage->used_bytes >= usage->cap_bytes / 100 * NEARLY_FULL_PCT;
+    bool broken = store_broken(b->store) || b->failure[0] != '\0';
+    bool ok = up && !nearly_full && !broken && !b->stopping && write_why_sinks(NULL, b) == 0;
+    json_str(j, "state", ok ? "ok" : "degraded");
+    json_array(j, "why");
+    if (b->intake == NULL && !broken) {
+        json_str(j, NULL, "starting: the store has not taken the start yet");
+    }
+    if (!up) {
+        json_str(j, NULL, "the broker is not connected");
+    }
+    if (nearly_full) {
+        json_str(j, NULL, "the store is nearly full");
+    }
+    if (broken) {
+        json_str(j, NULL, b->failure[0] != '\0' ? b->failure : "the store is broken");
+    }
+    if (b->stopping) {
+        json_str(j, NULL, "stopping");
+    }
+    (void)write_why_sinks(j, b);
+    json_array_end(j);
+    json_array(j, "links");
+    json_object(j, NULL);
+    json_str(j, "name", "broker");
+    json_bool(j, "up", up);
+    json_object_end(j);
+    json_array_end(j);
+}
+
+struct sums {
+    uint64_t accepted, durable;
+    size_t closed;
+};
+
+static void add_stream(void *arg, const char *sender, uint64_t epoch, const struct window_stream *stream)
+{
+    struct sums *sums = arg;
+    (void)sender;
+    (void)epoch;
+    sums->accepted += stream->pending;
+    sums->durable += stream->hwm;
+    sums->closed += stream->closed ? 1 : 0;
+}
+
+static void write_counters(struct json *j, const struct bridge *b, const struct bridge_stats *s,
+                           const struct sums *sums)
+{
+    struct receive_stats receive = {0};
+    if (b->intake != NULL) {
+        intake_stats(b->intake, &receive);
+    }
+    const struct {
+        const char *name;
+        uint64_t value;
+    } rows[] = {
+        {"frames", s->frames},
+        {"entries", s->inbox.entries},
+        {"duplicates", s->inbox.duplicates},
+        {"holes", s->inbox.holes},
+        {"forgotten", s->inbox.forgotten},
+        {"refused", s->inbox.refused},
+        {"stale", s->inbox.stale},
+        {"need_hello", s->inbox.need_hello},
+        {"closed", s->inbox.closed},
+        {"full", s->inbox.full},
+        {"commits", s->inbox.commits},
+        {"failed_commits", s->inbox.failed_commits},
+        {"streams", s->inbox.streams},
+        {"streams_closed", sums->closed},
+        {"decode_errors", s->decode_errors},
+        {"identity_errors", s->identity_errors},
+        {"devices_refused", s->devices_refused},
+        {"retained_ignored", s->retained_ignored},
+        {"foreign_ignored", receive.foreign},
+        {"records_refused", s->records_refused},
+        {"acks", receive.acks},
+        {"acks_dropped", receive.acks_dropped},
+        {"rebased", s->rebased},
+        {"spool_bytes", spool_bytes(b->spools[0]) + spool_bytes(b->spools[1])},
+    };
+    json_object(j, "counters");
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        json_u64(j, rows[i].name, rows[i].value);
+    }
+    json_object_end(j);
+}
+
+void bridge_status_json(struct bridge *b, struct buffer *out)
+{
+    struct json j;
+    struct store_usage usage;
+    struct bridge_stats stats;
+    struct sums sums = {0};
+    store_usage(b->store, &usage);
+    bridge_stats(b, &stats);
+    if (b->intake != NULL) {
+        inbox_foreach_stream(intake_inbox(b->intake), add_stream, &sums);
+    }
+    json_init(&j, out);
+    json_object(&j, NULL);
+    json_str(&j, "program", "bridge");
+    json_str(&j, "id", b->id);
+    json_str(&j, "site", b->site);
+    json_str(&j, "version", b->software);
+    json_u64(&j, "uptime_s", (uint64_t)((loop_now_us(b->loop) - b->started_us) / SECOND_US));
+    write_state(&j, b, &usage);
+    write_counters(&j, b, &stats, &sums);
+    json_object(&j, "store");
+    json_u64(&j, "used_bytes", usage.used_bytes);
+    json_u64(&j, "cap_bytes", usage.cap_bytes);
+    json_u64(&j, "size_bytes", usage.size_bytes);
+    json_i64(&j, "last_commit_us", usage.last_commit_us);
+    json_object_end(&j);
+    write_sinks(&j, b);
+    json_object(&j, "tier");
+    json_u64(&j, "read", sums.accepted);
+    json_u64(&j, "sent", stats.sink.position[0] + stats.sink.position[1]);
+    json_u64(&j, "committed", sums.durable);
+    json_u64(&j, "delivered", stats.sink.position[0] + stats.sink.position[1]);
+    json_object_end(&j);
+    json_object_end(&j);
+}
+
+static void write_stream(void *arg, const char *sender, uint64_t epoch, const struct window_stream *stream)
+{
+    struct json *j = arg;
+    json_object(j, NULL);
+    json_str(j, "gateway", sender);
+    json_hex(j, "epoch", epoch);
+    json_u64(j, "lane", stream->lane);
+    json_u64(j, "hwm", stream->hwm);
+    json_u64(j, "top", stream->top);
+    json_bool(j, "closed", stream->closed);
+    json_object_end(j);
+}
+
+void bridge_hops_json(struct bridge *b, struct json *j)
+{
+    if (b->intake != NULL) {
+        inbox_foreach_stream(intake_inbox(b->intake), write_stream, j);
+    }
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening and rotating the file sink's files.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cloud-bridge/sinks/file_internal.h"
+#include "core/log/log.h"
+
+enum { NAME_MAX_BYTES = 32, PREFIX_BYTES = 400, COMMIT_BYTES = 160 };
+
+static void file_name(unsigned number, char ret_name[NAME_MAX_BYTES])
+{
+    snprintf(ret_name, NAME_MAX_BYTES, "weir-%08u.jsonl", number);
+}
+
+static enum err io_fault(struct fault *reterr, const struct file_sink *f, const char *what)
+{
+    enum err err = errno == ENOSPC || errno == EDQUOT ? ERR_FULL
+                   : errno == EACCES || errno == EROFS || errno == EPERM ? ERR_DENIED
+                                                                         : ERR_IO;
+    return fault_set(reterr, err, "%s: %s: %s", f->dir, what, strerror(errno));
+}
+
+/* 0 when there is none. */
+static enum err newest(struct file_sink *f, unsigned *ret_number, struct fault *reterr)
+{
+    int fd = openat(f->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    *ret_number = 0;
+    if (dir == NULL) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return io_fault(reterr, f, "cannot be listed");
+    }
+    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+        unsigned number = 0;
+        char name[NAME_MAX_BYTES];
+        if (sscanf(e->d_name, "weir-%8u.jsonl", &number) == 1 && number > *ret_number) {
+            file_name(number, name);
+            if (strcmp(name, e->d_name) == 0) {
+                *ret_number = number;
+            }
+        }
+    }
+    closedir(dir);
+    return OK;
+}
+
+void file_sink_put_commit(struct buffer *out, const uint64_t epoch[INBOX_LANES], const uint64_t position[INBOX_LANES])
+{
+    buffer_printf(out, ",\"commit\":{\"epoch\":[\"%016" PRIx64 "\",\"%016" PRIx64 "\"],\"position\":[%" PRIu64 ",%" PRIu64
+                       "]}}\n",
+                  epoch[0], epoch[1], position[0], position[1]);
+}
+
+/* Strings escape their quotes, so the key cannot stand inside one. */
+static bool parse_commit(const char *line, size_t len, uint64_t epoch[INBOX_LANES], uint64_t position[INBOX_LANES])
+{
+    static const char key[] = ",\"commit\":{";
+    size_t tail = len < COMMIT_BYTES ? len : COMMIT_BYTES;
+    const char *at = memmem(line + len - tail, tail, key, sizeof(key) - 1);
+    int end = -1;
+    return at != NULL &&
+           sscanf(at, ",\"commit\":{\"epoch\":[\"%16" SCNx64 "\",\"%16" SCNx64 "\"],\"position\":[%" SCNu64 ",%" SCNu64 "]}}\n%n",
+                  &epoch[0], &epoch[1], &position[0], &position[1], &end) == INBOX_LANES * 2 &&
+           end == (int)(line + len - at);
+}
+
+static enum err set_mark(struct file_sink *f, const char *device, uint64_t epoch, unsigned lane, unsigned hop,
+                         uint64_t hwm)
+{
+    struct sink_mark *m = sink_marks_find(&f->marks, device, epoch);
+    if (m == NULL) {
+        TRY(sink_marks_add(&f->marks, device, epoch, (uint8_t)lane, hop != 0, &m));
+    }
+    m->stream.hwm = max_u64(m->stream.hwm, hwm);
+    return OK;
+}
+
+static enum err read_head(struct file_sink *f, const char *line)
+{
+    static const char key[] = "{\"device\":\"";
+    for (const char *at = line; (at = strstr(at, key)) != NULL; at++) {
+        char device[ID_MAX + 1];
+        uint64_t epoch, hwm;
+        unsigned lane, hop;
+        if (sscanf(at, "{\"device\":\"%64[A-Za-z0-9_-]\",\"epoch\":\"%16" SCNx64 "\",\"lane\":%u,\"hop\":%u,\"hwm\":%" SCNu64 "}",
+                   device, &epoch, &lane, &hop, &hwm) != 5) {
+            return ERR_MALFORMED;
+        }
+        TRY(set_mark(f, device, epoch, lane, hop, hwm));
+    }
+    return OK;
+}
+
+static enum err read_record(struct file_sink *f, const char *line, size_t len)
+{
+    char prefix[PREFIX_BYTES + 1];
+    size_t part = len < PREFIX_BYTES ? len : PREFIX_BYTES;
+    char device[ID_MAX + 1];
+    uint64_t position, epoch, first, last;
+    unsigned lane, hop;
+    memcpy(prefix, line, part); /* sscanf measures its whole input; a line may have megabytes */
+    prefix[part] = '\0';
+    if (sscanf(prefix,
+               "{\"lane\":%u,\"position\":%" SCNu64 ",\"device\":\"%64[A-Za-z0-9_-]\",\"epoch\":\"%16" SCNx64
+               "\",\"first\":%" SCNu64 ",\"last\":%" SCNu64 ",\"hop\":%u",
+               &lane, &position, device, &epoch, &first, &last, &hop) != 7) {
+        return ERR_MALFORMED;
+    }
+    return set_mark(f, device, epoch, lane, hop, last);
+}
+
+/* Where the torn tail begins; 0 when not even the head is whole. Lines are read twice: what counts is known only at the
+ * last commit. */
+static enum err find_committed(struct file_sink *f, FILE *in, uint64_t *ret_end)
+{
+    CLEANUP(charp_freep) char *line = NULL;
+    size_t cap = 0;
+    uint64_t at = 0, epoch[INBOX_LANES], position[INBOX_LANES];
+    ssize_t len;
+    *ret_end = 0;
+    while ((len = getline(&line, &cap, in)) > 0) {
+        bool is_head = at == 0;
+        at += (uint64_t)len;
+        if (is_head && strncmp(line, "{\"weir\":\"records\",\"version\":1,", 30) != 0) {
+            return ERR_MALFORMED;
+        }
+        if (line[len - 1] == '\n' && parse_commit(line, (size_t)len, epoch, position)) {
+            *ret_end = at;
+            memcpy(f->epoch, epoch, sizeof(epoch));
+            memcpy(f->position, position, sizeof(position));
+        }
+    }
+    return ferror(in) ? ERR_IO : OK;
+}
+
+static enum err read_marks(struct file_sink *f, FILE *in, uint64_t end)
+{
+    CLEANUP(charp_freep) char *line = NULL;
+    size_t cap = 0;
+    uint64_t at = 0;
+    ssize_t len;
+    while (at < end && (len = getline(&line, &cap, in)) > 0) {
+        enum err err = at == 0 ? read_head(f, line) : read_record(f, line, (size_t)len);
+        at += (uint64_t)len;
+        if (err == ERR_MALFORMED) { /* damaged on the disk: the line stays as it is, the marks around it hold */
+            log_warn("a line of the file sink does not parse", KV_STR("dir", f->dir), KV_U64("file", f->number),
+                     KV_U64("offset", at - (uint64_t)len));
+        } else {
+            TRY(err);
+        }
+    }
+    return ferror(in) ? ERR_IO : OK;
+}
+
+static enum err read_file(struct file_sink *f, uint64_t *ret_end, struct fault *reterr)
+{
+    FILE *in = fdopen(dup(f->fd), "r");
+    if (in == NULL) {
+        return io_fault(reterr, f, "cannot be read");
+    }
+    rewind(in);
+    enum err err = find_committed(f, in, ret_end);
+    if (err == OK && *ret_end > 0) {
+        rewind(in);
+        err = read_marks(f, in, *ret_end);
+    }
+    fclose(in);
+    if (err == ERR_MALFORMED) {
+        return fault_set(reterr, err, "%s: file %u is not a file of this sink", f->dir, f->number);
+    }
+    return err == OK ? OK : fault_set(reterr, err, "%s: file %u: %s", f->dir, f->number, err_name(err));
+}
+
+static enum err open_file(struct file_sink *f, unsigned number, int flags, struct fault *reterr)
+{
+    char name[NAME_MAX_BYTES];
+    file_name(number, name);
+    if (f->fd >= 0) {
+        close(f->fd);
+    }
+    f->fd = openat(f->dir_fd, name, flags | O_CLOEXEC, 0640);
+    f->number = number;
+    return f->fd >= 0 ? OK : io_fault(reterr, f, name);
+}
+
+static enum err cut(struct file_sink *f, uint64_t end, struct fault *reterr)
+{
+    struct stat st;
+    if (fstat(f->fd, &st) != 0) {
+        return io_fault(reterr, f, "cannot be read");
+    }
+    if ((uint64_t)st.st_size > end) {
+        log_info("torn tail cut off", KV_STR("dir", f->dir), KV_U64("file", f->number),
+                 KV_U64("bytes", (uint64_t)st.st_size - end));
+        if (ftruncate(f->fd, (off_t)end) != 0 || fsync(f->fd) != 0) {
+            return io_fault(reterr, f, "cannot be cut");
+        }
+    }
+    if (lseek(f->fd, (off_t)end, SEEK_SET) < 0) {
+        return io_fault(reterr, f, "cannot be written");
+    }
+    f->size = f->written = end;
+    return OK;
+}
+
+enum err file_sink_recover(struct file_sink *f, struct fault *reterr)
+{
+    unsigned number = 0;
+    uint64_t end = 0;
+    sink_marks_clear(&f->marks);
+    memset(f->epoch, 0, sizeof(f->epoch));
+    memset(f->position, 0, sizeof(f->position));
+    for (;;) {
+        TRY(newest(f, &number, reterr));
+        if (number == 0) {
+            f->number = 0;
+            return file_sink_rotate(f, reterr);
+        }
+        TRY(open_file(f, number, O_RDWR, reterr));
+        TRY(read_file(f, &end, reterr));
+        if (end > 0) {
+            return cut(f, end, reterr);
+        }
+        char name[NAME_MAX_BYTES]; /* died while it began this file: the one before has everything */
+        file_name(number, name);
+        if (unlinkat(f->dir_fd, name, 0) != 0) {
+            return io_fault(reterr, f, name);
+        }
+    }
+}
+
+enum err file_sink_flush(struct file_sink *f)
+{
+    TRY(buffer_err(&f->out));
+    for (size_t done = 0; done < f->out.len;) {
+        ssize_t n = write(f->fd, f->out.ptr + done, f->out.len - done);
+        if (n < 0 && errno != EINTR) {
+            return errno == ENOSPC || errno == EDQUOT ? ERR_FULL : ERR_IO;
+        }
+        if (n > 0) {
+            done += (size_t)n;
+            f->written += (uint64_t)n;
+        }
+    }
+    buffer_reset(&f->out);
+    return OK;
+}
+
+enum err file_sink_rotate(struct file_sink *f, struct fault *reterr)
+{
+    TRY(open_file(f, f->number + 1, O_RDWR | O_CREAT | O_EXCL, reterr));
+    f->size = f->written = 0;
+    buffer_reset(&f->out);
+    buffer_put_str(&f->out, "{\"weir\":\"records\",\"version\":1,\"streams\":[");
+    const char *comma = "";
+    for (struct sink_mark *m = f->marks.table; m != NULL; m = m->hh.next) {
+        buffer_printf(&f->out, "%s{\"device\":\"%s\",\"epoch\":\"%016" PRIx64 "\",\"lane\":%u,\"hop\":%u,\"hwm\":%" PRIu64 "}", comma,
+                      m->stream.device, m->stream.epoch, m->stream.lane, m->hop ? 1U : 0U, m->stream.hwm);
+        comma = ",";
+        if (f->out.len > FILE_FLUSH_BYTES) {
+            TRY(file_sink_flush(f));
+        }
+    }
+    buffer_put_str(&f->out, "]");
+    file_sink_put_commit(&f->out, f->epoch, f->position);
+    enum err err = file_sink_flush(f);
+    if (err != OK || fsync(f->fd) != 0 || fsync(f->dir_fd) != 0) {
+        return io_fault(reterr, f, "a new file cannot be written");
+    }
+    f->size = f->written;
+    return OK;
+}

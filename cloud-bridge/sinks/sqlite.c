@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The SQLite sink: one transaction a batch = rows, the streams' marks, the positions. WAL with synchronous=FULL: a commit
+ * that returned is on the disk (sqlite.org/pragma.html#pragma_synchronous).
+ *
+ * Idempotent twice: by the marks (what is at or below a stream's hwm is skipped) and by the keys (a record that is there
+ * is not counted again).
+ */
+#include <stdio.h>
+
+#include "cloud-bridge/sinks/sinks_internal.h"
+#include "cloud-bridge/sinks/sqlite_internal.h"
+
+enum statement {
+    BEGIN,
+    COMMIT,
+    FIND_DEVICE,
+    ADD_DEVICE,
+    FIND_STREAM,
+    ADD_STREAM,
+    MARK_STREAM,
+    MARK_POSITION,
+    FIND_POSITION,
+    ADD_RECORD,
+    ADD_READING,
+    ADD_CHANNEL,
+    ADD_DESCRIPTION,
+    ADD_EVENT,
+    ADD_HEALTH,
+    ADD_GAP,
+    ADD_SUPPRESSED,
+    ADD_UNREAD,
+    STATEMENTS
+};
+static const char *const statements[STATEMENTS] = {
+    [BEGIN] = "begin immediate",
+    [COMMIT] = "commit",
+    [FIND_DEVICE] = "select id from device where name = ?",
+    [ADD_DEVICE] = "insert into device(name) values(?)",
+    [FIND_STREAM] = "select id, lane, hop, hwm, top, records, readings, gaps, suppressed from stream"
+                    " where device = ? and epoch = ?",
+    [ADD_STREAM] = "insert into stream(device, epoch, lane, hop, hwm, top, records, readings, gaps, suppressed)"
+                   " values(?, ?, ?, ?, 0, 0, 0, 0, 0, 0)",
+    [MARK_STREAM] = "update stream set hwm = ?, top = ?, records = ?, readings = ?, gaps = ?, suppressed = ?"
+                    " where id = ?",
+    [MARK_POSITION] = "insert into position(epoch, lane, position) values(?, ?, ?)"
+                      " on conflict do update set position = excluded.position",
+    [FIND_POSITION] = "select position from position where epoch = ? and lane = ?",
+    [ADD_RECORD] = "insert or ignore into record(device, stream, first, last, kind, ts, ts_end, readings, received_us,"
+                   " gateway) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [ADD_READING] = "insert or ignore into reading(device, stream, number, set_id, quality, ts, us, idx, channel, value)"
+                    " values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [ADD_CHANNEL] = "insert or replace into channel(device, set_id, idx, name, unit, resolution)"
+                    " values(?, ?, ?, ?, ?, ?)",
+    [ADD_DESCRIPTION] = "insert or ignore into description(stream, number, set_id, config, model, boot_id, software,"
+                        " source) values(?, ?, ?, ?, ?, ?, ?, ?)",
+    [ADD_EVENT] = "insert or ignore into event(stream, number, ts, severity, id, text, channel, value)"
+                  " values(?, ?, ?, ?, ?, ?, ?, ?)",
+    [ADD_HEALTH] = "insert or ignore into health(stream, number, ts, uptime_s, rss_bytes, store_used_bytes,"
+                   " store_cap_bytes, records, gaps, connects, samples) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [ADD_GAP] = "insert or ignore into gap(stream, first, last, reason, ts) values(?, ?, ?, ?, ?)",
+    [ADD_SUPPRESSED] = "insert or ignore into suppressed_range(stream, first, last, rule, rule_version)"
+                       " values(?, ?, ?, ?, ?)",
+    [ADD_UNREAD] = "insert or ignore into unread(stream, first, last, schema, record) values(?, ?, ?, ?, ?)",
+};
+
+struct sqlite {
+    sqlite3 *db;
+    sqlite3_stmt *stmt[STATEMENTS];
+    struct sink_marks marks; /* cache of table stream; emptied when a transaction fails */
+    struct sink_reader reader;
+    char path[512];
+};
+/* The record in hand. */
+struct place {
+    struct sqlite *s;
+    const struct wire_forward *forward;
+    struct sink_mark *mark;
+    struct sink_step step;
+    uint64_t readings;
+    unsigned ts_index; /* the sample that ts was made for */
+    char ts[SINK_TIME_BYTES];
+};
+
+static void sqlite_close(void *self)
+{
+    struct sqlite *s = self;
+    if (s == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < STATEMENTS; i++) {
+        sqlite3_finalize(s->stmt[i]);
+    }
+    sqlite3_close(s->db);
+    sink_marks_clear(&s->marks);
+    sink_reader_deinit(&s->reader);
+    free(s);
+}
+DEFINE_CLEANUP(void, sqlite_close)
+
+static enum err device_id(struct sqlite *s, const char *name, int64_t *ret_id)
+{
+    struct query find = query_of(s->stmt[FIND_DEVICE]);
+    query_text(&find, name);
+    enum err err = query_row(&find);
+    if (err == OK) {
+        *ret_id = sqlite3_column_int64(find.stmt, 0);
+        query_end(&find);
+        return OK;
+    }
+    if (err != ERR_NOT_FOUND) {
+        return err;
+    }
+    struct query add = query_of(s->stmt[ADD_DEVICE]);
+    query_text(&add, name);
+    TRY(query_run(&add));
+    *ret_id = sqlite3_last_insert_rowid(s->db);
+    return OK;
+}
+
+static enum err load_mark(struct sqlite *s, const struct wire_forward *f, int64_t device, struct sink_mark **ret_mark)
+{
+    struct query q = query_of(s->stmt[FIND_STREAM]);
+    query_i64(&q, device);
+    query_hex(&q, f->epoch);
+    TRY(query_row(&q));
+    enum err err = sink_marks_add(&s->marks, f->device, f->epoch, (uint8_t)sqlite3_column_int(q.stmt, 1),
+                                  sqlite3_column_int(q.stmt, 2) != 0, ret_mark);
+    if (err == OK) {
+        struct sink_mark *m = *ret_mark;
+        m->id = sqlite3_column_int64(q.stmt, 0);
+        m->stream.hwm = (uint64_t)sqlite3_column_int64(q.stmt, 3);
+        m->stream.top = (uint64_t)sqlite3_column_int64(q.stmt, 4);
+        m->stream.records = (uint64_t)sqlite3_column_int64(q.stmt, 5);
+        m->stream.readings = (uint64_t)sqlite3_column_int64(q.stmt, 6);
+        m->stream.gaps = (uint64_t)sqlite3_column_int64(q.stmt, 7);
+        m->stream.suppressed = (uint64_t)sqlite3_column_int64(q.stmt, 8);
+    }
+    query_end(&q);
+    return err;
+}
+
+static enum err find_mark(struct sqlite *s, const struct wire_forward *f, struct sink_mark **ret_mark)
+{
+    *ret_mark = sink_marks_find(&s->marks, f->device, f->epoch);
+    if (*ret_mark != NULL) {
+        return OK;
+    }
+    int64_t device = 0;
+    TRY(device_id(s, f->device, &device));
+    enum err err = load_mark(s, f, device, ret_mark);
+    if (err == ERR_NOT_FOUND) {
+        bool hop = receive_is_hop(f);
+        struct query add = query_of(s->stmt[ADD_STREAM]);
+        query_i64(&add, device);
+        query_hex(&add, f->epoch);
+        query_i64(&add, f->lane);
+        query_i64(&add, hop);
+        TRY(query_run(&add));
+        int64_t id = sqlite3_last_insert_rowid(s->db);
+        err = sink_marks_add(&s->marks, f->device, f->epoch, f->lane, hop, ret_mark);
+        if (err == OK) {
+            (*ret_mark)->id = id;
+        }
+    }
+    TRY(err);
+    (*ret_mark)->device_id = device;
+    return OK;
+}
+
+static enum err add_gap(struct place *p, uint64_t first, uint64_t last, const char *reason, uint64_t wall_us)
+{
+    char ts[SINK_TIME_BYTES];
+    struct query q = query_of(p->s->stmt[ADD_GAP]);
+    sink_time(wall_us, ts);
+    query_i64(&q, p->mark->id);
+    query_u64(&q, first);
+    query_u64(&q, last);
+    query_text(&q, reason);
+    query_text(&q, ts);
+    return query_run(&q);
+}
+
+/* Bindings outlive a reset: what is the same for the whole block is bound once. */
+enum { READING_PER_RECORD = 5, READING_TS = 5, READING_IDX = 7 };
+
+static enum err add_reading(void *arg, const struct sink_reading *reading)
+{
+    struct place *p = arg;
+    struct query q = query_of(p->s->stmt[ADD_READING]);
+    if (p->ts_index != reading->index) {
+        p->ts_index = reading->index;
+        sink_time(reading->wall_us, p->ts);
+        q.bound = READING_TS;
+        query_text(&q, p->ts);
+        query_u64(&q, reading->wall_us % 1000);
+    }
+    q.bound = READING_IDX;
+    query_i64(&q, reading->index);
+    query_i64(&q, reading->channel);
+    query_f64(&q, reading->value);
+    p->readings++;
+    return query_run(&q);
+}
+
+static enum err add_block(struct place *p)
+{
+    const Weir__V1__Block *block = p->s->reader.record->block;
+    struct query q = query_of(p->s->stmt[ADD_READING]);
+    query_i64(&q, p->mark->device_id);
+    query_i64(&q, p->mark->id);
+    query_u64(&q, p->step.last);
+    query_i64(&q, block->set);
+    query_i64(&q, block->quality);
+    TRY(sqlite_err(q.rc));
+    p->ts_index = UINT32_MAX;
+    return sink_reader_foreach(&p->s->reader, add_reading, p);
+}
+
+static enum err add_describe(struct place *p)
+{
+    const Weir__V1__Describe *d = p->s->reader.record->describe;
+    struct query q = query_of(p->s->stmt[ADD_DESCRIPTION]);
+    query_i64(&q, p->mark->id);
+    query_u64(&q, p->step.last);
+    query_i64(&q, d->set);
+    query_hex(&q, d->config);
+    query_hex(&q, d->model);
+    query_hex(&q, d->boot_id);
+    query_text(&q, d->software);
+    query_text(&q, d->source);
+    TRY(query_run(&q));
+    for (size_t i = 0; i < d->n_channel; i++) {
+        q = query_of(p->s->stmt[ADD_CHANNEL]);
+        query_i64(&q, p->mark->device_id);
+        query_i64(&q, d->set);
+        query_i64(&q, (int64_t)i);
+        query_text(&q, d->channel[i]->name);
+        query_text(&q, d->channel[i]->unit);
+        query_f64(&q, d->channel[i]->resolution == d->channel[i]->resolution ? d->channel[i]->resolution : 0);
+        TRY(query_run(&q));
+    }
+    return OK;
+}
+
+static enum err add_event(struct place *p)
+{
+    const Weir__V1__Event *e = p->s->reader.record->event;
+    char ts[SINK_TIME_BYTES];
+    struct query q = query_of(p->s->stmt[ADD_EVENT]);
+    sink_time(e->wall_us, ts);
+    query_i64(&q, p->mark->id);
+    query_u64(&q, p->step.last);
+    query_text(&q, ts);
+    query_text(&q, sink_severity_name(e->severity));
+    query_text(&q, e->id);
+    query_text(&q, e->text);
+    query_text(&q, e->channel);
+    query_f64(&q, e->value);
+    return query_run(&q);
+}
+
+static enum err add_health(struct place *p)
+{
+    const Weir__V1__Health *h = p->s->reader.record->health;
+    char ts[SINK_TIME_BYTES];
+    struct query q = query_of(p->s->stmt[ADD_HEALTH]);
+    sink_time(h->wall_us, ts);
+    query_i64(&q, p->mark->id);
+    query_u64(&q, p->step.last);
+    query_text(&q, ts);
+    query_u64(&q, h->uptime_s);
+    query_u64(&q, h->rss_bytes);
+    query_u64(&q, h->store_used_bytes);
+    query_u64(&q, h->store_cap_bytes);
+    query_u64(&q, h->records);
+    query_u64(&q, h->gaps);
+    query_u64(&q, h->connects);
+    query_u64(&q, h->samples);
+    return query_run(&q);
+}
+
+static enum err add_suppressed(struct place *p)
+{
+    const Weir__V1__Suppressed *range = p->s->reader.record->suppressed;
+    struct query q = query_of(p->s->stmt[ADD_SUPPRESSED]);
+    query_i64(&q, p->mark->id);
+    query_u64(&q, p->step.first);
+    query_u64(&q, p->step.last);
+    query_text(&q, range->rule);
+    query_u64(&q, range->rule_version);
+    return query_run(&q);
+}
+
+static enum err add_unread(struct place *p)
+{
+    struct query q = query_of(p->s->stmt[ADD_UNREAD]);
+    query_i64(&q, p->mark->id);
+    query_u64(&q, p->step.first);
+    query_u64(&q, p->step.last);
+    query_i64(&q, p->s->reader.schema);
+    query_blob(&q, p->forward->record);
+    return query_run(&q);
+}
+
+/* The rows of the record's own kind. */
+static enum err add_content(struct place *p)
+{
+    const struct sink_reader *r = &p->s->reader;
+    switch (r->kind) {
+    case SINK_BLOCK:
+        return add_block(p);
+    case SINK_EVENT:
+        return add_event(p);
+    case SINK_HEALTH:
+        return add_health(p);
+    case SINK_GAP:
+        return add_gap(p, p->step.first, p->step.last, sink_reason_name(r->record->gap->reason),
+                       r->record->gap->wall_us ? r->record->gap->wall_us : p->forward->received_us);
+    case SINK_SUPPRESSED:
+        return add_suppressed(p);
+    case SINK_DESCRIBE:
+        return add_describe(p);
+    case SINK_UNREAD:
+        return add_unread(p);
+    }
+    return ERR_UNSUPPORTED;
+}
+
+/* *ret_new is false when the record is there already (the mark was set back by hand): then nothing is counted. */
+static enum err add_record(struct place *p, bool *ret_new)
+{
+    const struct sink_reader *r = &p->s->reader;
+    uint64_t from_us = p->forward->received_us, to_us = p->forward->received_us;
+    char ts[SINK_TIME_BYTES], ts_end[SINK_TIME_BYTES];
+    if (r->kind == SINK_BLOCK) {
+        sink_reader_times(r, &from_us, &to_us);
+    }
+    sink_time(from_us, ts);
+    sink_time(to_us, ts_end);
+    struct query q = query_of(p->s->stmt[ADD_RECORD]);
+    query_i64(&q, p->mark->device_id);
+    query_i64(&q, p->mark->id);
+    query_u64(&q, p->step.first);
+    query_u64(&q, p->step.last);
+    query_text(&q, sink_kind_name(r->kind));
+    query_text(&q, ts);
+    query_text(&q, ts_end);
+    query_i64(&q, (int64_t)(r->channels * r->samples));
+    query_u64(&q, p->forward->received_us);
+    query_text(&q, p->forward->gateway);
+    TRY(query_run(&q));
+    *ret_new = sqlite3_changes(p->s->db) > 0;
+    return OK;
+}
+
+static enum err write_item(struct sqlite *s, const struct wire_forward *f)
+{
+    struct place p = {.s = s, .forward = f};
+    bool is_new = false;
+    TRY(find_mark(s, f, &p.mark));
+    sink_mark_step(p.mark, f, &p.step);
+    if (p.step.skip) {
+        return OK;
+    }
+    if (p.step.lost_first <= p.step.lost_last) {
+        TRY(add_gap(&p, p.step.lost_first, p.step.lost_last, sink_reason_name(WEIR__V1__GAP_REASON__UPSTREAM_LOST),
+                    f->received_us));
+    }
+    sink_reader_read(&s->reader, f->record);
+    TRY(add_record(&p, &is_new));
+    if (is_new) {
+        TRY(add_content(&p));
+        sink_mark_take(&s->marks, p.mark, &p.step, f, s->reader.kind, p.readings);
+    } else {
+        p.mark->stream.hwm = p.step.last;
+    }
+    return OK;
+}
+
+static enum err write_marks(struct sqlite *s, const struct sink_batch *batch)
+{
+    for (const struct sink_mark *m = s->marks.touched; m != NULL; m = m->next_touched) {
+        struct query q = query_of(s->stmt[MARK_STREAM]);
+        query_u64(&q, m->stream.hwm);
+        query_u64(&q, m->stream.top);
+        query_u64(&q, m->stream.records);
+        query_u64(&q, m->stream.readings);
+        query_u64(&q, m->stream.gaps);
+        query_u64(&q, m->stream.suppressed);
+        query_i64(&q, m->id);
+        TRY(query_run(&q));
+    }
+    for (unsigned i = 0; i < INBOX_LANES; i++) {
+        struct query q = query_of(s->stmt[MARK_POSITION]);
+        query_hex(&q, batch->epoch[i]);
+        query_i64(&q, i);
+        query_u64(&q, batch->position[i]);
+        TRY(query_run(&q));
+    }
+    return OK;
+}
+
+static enum err write_all(struct sqlite *s, const struct sink_batch *batch)
+{
+    struct query begin = query_of(s->stmt[BEGIN]), commit = query_of(s->stmt[COMMIT]);
+    TRY(query_run(&begin));
+    for (size_t i = 0; i < batch->count; i++) {
+        if (batch->items[i].forward.first <= batch->items[i].forward.last) {
+            TRY(write_item(s, &batch->items[i].forward));
+        }
+    }
+    TRY(write_marks(s, batch));
+    return query_run(&commit);
+}
+
+static enum err sqlite_write(void *self, const struct sink_batch *batch, struct fault *reterr)
+{
+    struct sqlite *s = self;
+    enum err err = write_all(s, batch);
+    if (err == OK) {
+        sink_marks_settle(&s->marks);
+        return OK;
+    }
+    (void)fault_set(reterr, err, "%s: %s (%s)", s->path, sqlite3_errmsg(s->db), err_name(err));
+    if (sqlite3_get_autocommit(s->db) == 0) {
+        (void)sqlite3_exec(s->db, "rollback", NULL, NULL, NULL);
+    }
+    sink_marks_clear(&s->marks); /* they have run ahead of the tables */
+    return err;
+}
+
+static enum err sqlite_position(void *self, const uint64_t epoch[INBOX_LANES], uint64_t ret_position[INBOX_LANES])
+{
+    struct sqlite *s = self;
+    for (unsigned i = 0; i < INBOX_LANES; i++) {
+        struct query q = query_of(s->stmt[FIND_POSITION]);
+        query_hex(&q, epoch[i]);
+        query_i64(&q, i);
+        enum err err = query_row(&q);
+        ret_position[i] = err == OK ? (uint64_t)sqlite3_column_int64(q.stmt, 0) : 0;
+        if (err != ERR_NOT_FOUND) {
+            TRY(err);
+        }
+        query_end(&q);
+    }
+    return OK;
+}
+
+static const struct sink_ops sqlite_ops = {
+    .name = "sqlite", .write = sqlite_write, .position = sqlite_position, .close = sqlite_close};
+
+enum err sink_sqlite_open(const char *path, struct sink *ret_sink, struct fault *reterr)
+{
+    struct sqlite *s = calloc(1, sizeof(*s));
+    CLEANUP(sqlite_closep) void *guard = s;
+    if (s == NULL || sink_reader_init(&s->reader) != OK) {
+        return fault_set(reterr, ERR_NOMEM, "out of memory");
+    }
+    snprintf(s->path, sizeof(s->path), "%s", path);
+    if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK) {
+        return sqlite_fault(reterr, s->db, path);
+    }
+    (void)sqlite3_extended_result_codes(s->db, 1);
+    (void)sqlite3_busy_timeout(s->db, 5000); /* a reader that checkpoints, a person with a shell */
+    if (sqlite3_exec(s->db, "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = off", NULL,
+                     NULL, NULL) != SQLITE_OK) {
+        return sqlite_fault(reterr, s->db, path);
+    }
+    TRY(sqlite_schema_apply(s->db, path, reterr));
+    for (unsigned i = 0; i < STATEMENTS; i++) {
+        if (sqlite3_prepare_v3(s->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[i], NULL) != SQLITE_OK) {
+            return sqlite_fault(reterr, s->db, path);
+        }
+    }
+    *ret_sink = (struct sink){.ops = &sqlite_ops, .self = take(guard)};
+    return OK;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/bus/dial.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static void begin(void *arg);
+
+void dial_init(struct dial *d, struct loop *loop, const char *host, uint16_t port,
+               void (*done)(void *arg, int fd, const char *reason), void *arg)
+{
+    *d = (struct dial){.loop = loop, .host = host, .port = port, .done = done, .arg = arg, .fd = -1};
+    loop_task_init(&d->begin, loop, begin, d);
+    (void)snprintf(d->found.host, sizeof(d->found.host), "%s", host);
+    (void)snprintf(d->found.service, sizeof(d->found.service), "%u", port);
+}
+
+static void close_attempt(struct dial *d)
+{
+    loop_watch_free(d->watch);
+    d->watch = NULL;
+    if (d->fd >= 0) {
+        close(d->fd);
+        d->fd = -1;
+    }
+}
+
+void dial_cancel(struct dial *d)
+{
+    d->wanted = false;
+    loop_task_cancel(&d->begin);
+    close_attempt(d);
+}
+
+void dial_deinit(struct dial *d)
+{
+    dial_cancel(d);
+    loop_worker_free(d->worker);
+    d->worker = NULL;
+}
+
+/* Last act of a dial: the owner may start, cancel or free it from here. */
+static void finish(struct dial *d, int fd)
+{
+    d->wanted = false;
+    d->done(d->arg, fd, d->reason);
+}
+
+/* ---- addresses in turn ---- */
+static void try_next(struct dial *d);
+
+static void on_connected(void *arg, unsigned events)
+{
+    (void)events;
+    struct dial *d = arg;
+    int error = 0;
+    socklen_t len = sizeof(error);
+    if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
+        error = errno;
+    }
+    if (error != 0) {
+        (void)snprintf(d->reason, sizeof(d->reason), "cannot connect to %.120s port %u: %s", d->host, d->port,
+                       strerror(error));
+        close_attempt(d);
+        try_next(d);
+        return;
+    }
+    int fd = d->fd;
+    d->fd = -1;
+    close_attempt(d);
+    finish(d, fd);
+}
+
+static bool try_address(struct dial *d, size_t i)
+{
+    const struct sockaddr *address = (const struct sockaddr *)&d->found.addresses[i];
+    d->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    if (d->fd < 0) {
+        return false;
+    }
+    int on = 1;
+    (void)setsockopt(d->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (connect(d->fd, address, d->found.lengths[i]) != 0 && errno != EINPROGRESS) {
+        return false;
+    }
+    enum err err = loop_watch_new(d->loop, d->fd, LOOP_WRITE, on_connected, d, &d->watch);
+    errno = err == OK ? 0 : ENOMEM;
+    return err == OK;
+}
+
+static void try_next(struct dial *d)
+{
+    while (d->found.next < d->found.count) {
+        if (try_address(d, d->found.next++)) {
+            return;
+        }
+        (void)snprintf(d->reason, sizeof(d->reason), "cannot connect to %.120s port %u: %s", d->host, d->port,
+                       strerror(errno));
+        close_attempt(d);
+    }
+    finish(d, -1);
+}
+
+/* ---- names ---- */
+static void look_up(struct dial_found *f, int flags)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV};
+    struct addrinfo *list = NULL;
+    f->count = f->next = 0;
+    f->error = getaddrinfo(f->host, f->service, &hints, &list);
+    for (struct addrinfo *a = list; f->error == 0 && a != NULL && f->count < DIAL_ADDRESSES_MAX; a = a->ai_next) {
+        memcpy(&f->addresses[f->count], a->ai_addr, a->ai_addrlen);
+        f->lengths[f->count++] = a->ai_addrlen;
+    }
+    if (list != NULL) {
+        freeaddrinfo(list);
+    }
+}
+
+static void look_up_name(void *arg)
+{
+    struct dial *d = arg;
+    look_up(&d->found, AI_ADDRCONFIG);
+}
+
+static void use_found(struct dial *d)
+{
+    if (d->found.error != 0) {
+        (void)snprintf(d->reason, sizeof(d->reason), "cannot resolve %.120s: %s", d->host,
+                       gai_strerror(d->found.error));
+        finish(d, -1);
+        return;
+    }
+    (void)snprintf(d->reason, sizeof(d->reason), "%.120s has no address", d->host);
+    try_next(d);
+}
+
+static void on_found(void *arg)
+{
+    struct dial *d = arg;
+    d->looking_up = false;
+    if (d->wanted) { /* cancelled and started again meanwhile: the answer is as good for the new start */
+        use_found(d);
+    }
+}
+
+static enum err start_lookup(struct dial *d)
+{
+    if (d->worker == NULL) {
+        TRY(loop_worker_new(d->loop, "resolve", &d->worker));
+    }
+    TRY(loop_offload(d->worker, look_up_name, on_found, d));
+    d->looking_up = true;
+    return OK;
+}
+
+static void begin(void *arg)
+{
+    struct dial *d = arg;
+    if (d->looking_up) {
+        return;
+    }
+    look_up(&d->found, AI_NUMERICHOST); /* no query leaves the process for an address */
+    if (d->found.error != EAI_NONAME) {
+        use_found(d);
+        return;
+    }
+    enum err err = start_lookup(d);
+    if (err != OK) {
+        (void)snprintf(d->reason, sizeof(d->reason), "cannot resolve %.120s: %s", d->host, err_name(err));
+        finish(d, -1);
+    }
+}
+
+void dial_start(struct dial *d)
+{
+    d->wanted = true;
+    d->reason[0] = '\0';
+    loop_task_post(&d->begin);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * daemon - what the main functions of the programs have in common: a broker's settings and the bus made of them, a store
+ * opened with all it may have to say, word to the supervisor.
+ */
+#ifndef CORE_DAEMON_DAEMON_H
+#define CORE_DAEMON_DAEMON_H
+
+#include "core/base/base.h"
+#include "core/base/buffer.h"
+#include "core/bus/bus.h"
+#include "core/crypt/crypt.h"
+#include "core/loop/loop.h"
+#include "core/options/options.h"
+#include "core/store/store.h"
+
+/* One broker in a program's settings. */
+struct daemon_broker {
+    char *host, *ca, *cert, *key;
+    int64_t port, keepalive_us;
+    int backend; /* enum bus_backend */
+    bool insecure;
+};
+/* Rows for it: DAEMON_BROKER_OPTIONS("broker", struct settings, broker, "localhost", "native"). host NULL = none. */
+#define DAEMON_BROKER_OPTIONS(prefix, settings, member, host_preset, backend_preset)                                   \
+    {.name = prefix ".host", .type = OPTION_STRING, .offset = offsetof(settings, member.host), .max = 255,             \
+     .preset = host_preset, .help = "Host name or address of the MQTT broker."},                                       \
+    {.name = prefix ".port", .type = OPTION_INT, .offset = offsetof(settings, member.port), .min = 1, .max = 65535,    \
+     .preset = "8883", .help = "Port of the MQTT broker."},                                                            \
+    {.name = prefix ".backend", .type = OPTION_ENUM, .offset = offsetof(settings, member.backend),                     \
+     .words = "paho|native", .preset = backend_preset, .help = "MQTT client: Eclipse Paho, or the one on the loop."},  \
+    {.name = prefix ".ca", .type = OPTION_FILE, .offset = offsetof(settings, member.ca),                               \
+     .help = "Certificates of the authority that signs the broker's, PEM."},                                           \
+    {.name = prefix ".cert", .type = OPTION_FILE, .offset = offsetof(settings, member.cert),                           \
+     .help = "Our certificate, PEM; its common name is our id."},                                                      \
+    {.name = prefix ".key", .type = OPTION_FILE, .offset = offsetof(settings, member.key),                             \
+     .help = "The key of our certificate, PEM."},                                                                      \
+    {.name = prefix ".insecure", .type = OPTION_BOOL, .offset = offsetof(settings, member.insecure),                   \
+     .preset = "false", .help = "Talk to the broker without TLS; for a closed test bench only."},                      \
+    {.name = prefix ".keepalive", .type = OPTION_DURATION, .offset = offsetof(settings, member.keepalive_us),          \
+     .min = 1e6, .max = 3600e6, .preset = "30s", .help = "Silence after which the link is asked for a sign of life."}
+
+/* Cross-field check for struct options_program: appends sentences, ERR_RANGE if any. */
+enum err daemon_broker_check(const char *prefix, const struct daemon_broker *broker, struct buffer *problems) MUST_CHECK;
+
+/* A broker's connection: TLS context (NULL when insecure) and bus. Freed by daemon_link_close, the bus first. */
+struct daemon_link {
+    struct crypt_tls *tls;
+    struct bus *bus;
+};
+/* id is the client id; with certificates their common name must be the same, else ERR_DENIED with both names. */
+enum err daemon_link_open(struct loop *loop, const struct daemon_broker *broker, const char *id,
+                          struct daemon_link *ret_link, struct fault *reterr) MUST_CHECK;
+void daemon_link_close(struct daemon_link *link);
+
+/* A store's settings and rows: store.path, store.size, store.key, store.modelled_flush. */
+struct daemon_store {
+    char *path, *key;
+    int64_t size, modelled_flush_us;
+};
+#define DAEMON_STORE_OPTIONS(settings, member, path_preset, size_preset)                                               \
+    {.name = "store.path", .type = OPTION_PATH, .offset = offsetof(settings, member.path), .preset = path_preset,      \
+     .help = "Directory of the durable store; one process each, on a local file system."},                             \
+    {.name = "store.size", .type = OPTION_BYTES, .offset = offsetof(settings, member.size), .min = 1 << 20,            \
+     .max = 1099511627776.0, .preset = size_preset, .help = "Preallocated size of the store; 90 % of it are filled."}, \
+    {.name = "store.key", .type = OPTION_PATH, .offset = offsetof(settings, member.key), .preset = "",                 \
+     .help = "Key file (32 bytes, mode 0600) for AES-256-GCM on every record; empty for none."},                       \
+    {.name = "store.modelled_flush", .type = OPTION_DURATION, .offset = offsetof(settings, member.modelled_flush_us),  \
+     .max = 1e6, .preset = "0s", .help = "Added to every commit: models a slow disk in benchmarks."}
+/* Opens key (if any) and store. A store that did not verify was set aside: logged with the copy's name. */
+enum err daemon_store_open(struct loop *loop, const struct daemon_store *settings, const char *const *tables,
+                           unsigned table_count, struct store **ret_store, struct crypt_aead **ret_aead,
+                           struct fault *reterr) MUST_CHECK;
+
+/* Tells systemd (sd_notify(3)): "READY=1", "STOPPING=1", "RELOADING=1". Nothing without NOTIFY_SOCKET. */
+void daemon_notify(const char *state);
+
+#endif

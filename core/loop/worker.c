@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker - jobs in order on one thread (real) or on a timer (virtual).
+ *
+ *   real      offload -> queue -> [thread: work] -> the loop's posts -> done
+ *   virtual   offload: work at once -> timer at the modelled end -> done
+ *
+ * Invariants: `jobs` holds every job whose done has not been called, and only the loop's thread touches it; a job's
+ * post is linked in the worker's queue, in the loop's posts, or (while it runs) nowhere. loop_worker_free joins the
+ * thread first, so whatever is still linked afterwards can be taken off.
+ */
+#include "core/loop/loop_internal.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+struct job {
+    struct link all; /* in the worker's jobs */
+    struct loop_worker *worker;
+    void (*work)(void *arg);
+    void (*done)(void *arg);
+    void *arg;
+    struct loop_post post;   /* real */
+    struct loop_timer timer; /* virtual */
+};
+
+struct loop_worker {
+    struct loop *loop;
+    struct link jobs; /* the loop's thread only */
+    size_t pending;
+    int64_t latency_us, busy_until_us; /* virtual */
+    pthread_t thread;                  /* the rest: real */
+    pthread_mutex_t lock;              /* guards queue and stop */
+    pthread_cond_t changed;
+    struct link queue;
+    bool stop;
+};
+
+static void finish(struct job *job)
+{
+    void (*done)(void *arg) = job->done;
+    void *arg = job->arg;
+    job->worker->pending--;
+    link_remove(&job->all);
+    free(job);
+    done(arg); /* last: it may free the worker */
+}
+
+static void on_post(struct loop_post *p)
+{
+    finish(container_of(p, struct job, post));
+}
+
+static void on_timer(void *arg)
+{
+    finish(arg);
+}
+
+static void *run_thread(void *arg)
+{
+    struct loop_worker *w = arg;
+    pthread_mutex_lock(&w->lock);
+    while (!w->stop) {
+        if (link_empty(&w->queue)) {
+            pthread_cond_wait(&w->changed, &w->lock);
+            continue;
+        }
+        struct job *job = container_of(container_of(w->queue.next, struct loop_post, link), struct job, post);
+        link_remove(&job->post.link);
+        pthread_mutex_unlock(&w->lock);
+        job->work(job->arg);
+        real_queue(w->loop, &job->post);
+        pthread_mutex_lock(&w->lock);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+static enum err start_thread(struct loop_worker *w, const char *name)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->changed, NULL);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals belong to the loop's thread */
+    int failed = pthread_create(&w->thread, NULL, run_thread, w);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (failed != 0) {
+        pthread_cond_destroy(&w->changed);
+        pthread_mutex_destroy(&w->lock);
+        return ERR_NOMEM;
+    }
+    char shown[16]; /* the kernel's limit */
+    snprintf(shown, sizeof(shown), "%s", name);
+    pthread_setname_np(w->thread, shown);
+    return OK;
+}
+
+enum err loop_worker_new(struct loop *loop, const char *name, struct loop_worker **ret_worker)
+{
+    struct loop_worker *w = calloc(1, sizeof(*w));
+    if (w == NULL) {
+        return ERR_NOMEM;
+    }
+    w->loop = loop;
+    w->latency_us = loop->worker_latency_us;
+    link_init(&w->jobs);
+    link_init(&w->queue);
+    enum err err = loop->world != NULL ? OK : start_thread(w, name);
+    if (err != OK) {
+        free(w);
+        return err;
+    }
+    loop->pending++;
+    *ret_worker = w;
+    return OK;
+}
+
+static void stop_thread(struct loop_worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->stop = true;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+    pthread_cond_destroy(&w->changed);
+    pthread_mutex_destroy(&w->lock);
+}
+
+void loop_worker_free(struct loop_worker *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    bool real = w->loop->world == NULL;
+    if (real) {
+        stop_thread(w);
+    }
+    while (!link_empty(&w->jobs)) {
+        struct job *job = container_of(w->jobs.next, struct job, all);
+        link_remove(&job->all);
+        if (real) {
+            pthread_mutex_lock(&w->loop->lock);
+            link_remove(&job->post.link);
+            pthread_mutex_unlock(&w->loop->lock);
+        } else {
+            loop_timer_cancel(&job->timer);
+        }
+        free(job);
+    }
+    w->loop->pending--;
+    free(w);
+}
+
+enum err loop_offload(struct loop_worker *w, void (*work)(void *arg), void (*done)(void *arg), void *arg)
+{
+    struct job *job = calloc(1, sizeof(*job));
+    if (job == NULL) {
+        return ERR_NOMEM;
+    }
+    *job = (struct job){.worker = w, .work = work, .done = done, .arg = arg, .post = {.run = on_post}};
+    link_append(&w->jobs, &job->all);
+    w->pending++;
+    if (w->loop->world != NULL) {
+        work(arg);
+        w->busy_until_us = max_i64(w->busy_until_us, loop_now_us(w->loop)) + w->latency_us;
+        loop_timer_init(&job->timer, w->loop, on_timer, job);
+        loop_timer_at(&job->timer, w->busy_until_us);
+        return OK;
+    }
+    pthread_mutex_lock(&w->lock);
+    link_append(&w->queue, &job->post.link);
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+    return OK;
+}
+
+size_t loop_worker_pending(const struct loop_worker *w)
+{
+    return w->pending;
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * command - a daemon's command line: which file, which --set, run or only print.
+ *
+ * Data goes to stdout, problems to stderr. What the program was started with is kept for a reload (the one static here:
+ * there is one command line in a process).
+ */
+#include <stdio.h>
+
+#include "core/options/options_internal.h"
+
+enum mode { MODE_RUN, MODE_CHECK, MODE_DUMP, MODE_SAMPLE, MODE_HELP, MODE_VERSION };
+
+static struct started {
+    const char *path;
+    const char **sets; /* owned; the texts are the command line's */
+    size_t set_count;
+} started;
+
+struct flag {
+    const char *name;
+    enum mode mode;
+    const char **value; /* NULL = takes none */
+};
+
+const char *options_path(void)
+{
+    return started.path;
+}
+
+const char *const *options_sets(size_t *ret_count)
+{
+    *ret_count = started.set_count;
+    return started.sets;
+}
+
+static enum options_outcome usage(const struct options_program *program, const char *text, const char *word)
+{
+    fprintf(stderr, "%s: %s%s\n%s --help lists what there is\n", program->name, text, word, program->name);
+    return OPTIONS_BAD;
+}
+
+static enum options_outcome unknown_flag(const struct options_program *program, const struct flag *flags,
+                                         const char *arg)
+{
+    struct options_nearest nearest = {.word = arg};
+    for (const struct flag *flag = flags; flag->name != NULL; flag++) {
+        options_nearest_offer(&nearest, flag->name);
+    }
+    char text[200];
+    snprintf(text, sizeof(text), "unknown option %.80s%s%s%s", arg, nearest.best ? "; did you mean " : "",
+             nearest.best ? nearest.best : "", nearest.best ? "?" : "");
+    return usage(program, text, "");
+}
+
+static const struct flag *find_flag(const struct flag *flags, const char *arg, const char **ret_inline)
+{
+    size_t len = strcspn(arg, "=");
+    for (const struct flag *flag = flags; flag->name != NULL; flag++) {
+        if (strlen(flag->name) == len && strncmp(flag->name, arg, len) == 0 &&
+            (arg[len] == '\0' || flag->value != NULL)) {
+            *ret_inline = arg[len] == '=' ? arg + len + 1 : NULL;
+            return flag;
+        }
+    }
+    return NULL;
+}
+
+static enum options_outcome parse_arguments(const struct options_program *program, int argc, char **argv,
+                                            enum mode *ret_mode)
+{
+    const char *set = NULL, *config = NULL, *positional = NULL;
+    const struct flag flags[] = {
+        {"--config", MODE_RUN, &config},      {"--set", MODE_RUN, &set},          {"--check", MODE_CHECK, NULL},
+        {"--dump-config", MODE_DUMP, NULL},   {"--sample-config", MODE_SAMPLE, NULL}, {"--help", MODE_HELP, NULL},
+        {"-h", MODE_HELP, NULL},              {"--version", MODE_VERSION, NULL},  {NULL, MODE_RUN, NULL}};
+    for (int i = 1; i < argc; i++) {
+        const char *inline_value = NULL;
+        const struct flag *flag = find_flag(flags, argv[i], &inline_value);
+        if (flag == NULL && argv[i][0] == '-') {
+            return unknown_flag(program, flags, argv[i]);
+        }
+        if (flag == NULL && (positional != NULL || argv[i][0] == '\0')) {
+            return usage(program, "there is one configuration file; unexpected argument ", argv[i]);
+        }
+        if (flag == NULL) {
+            positional = argv[i];
+            continue;
+        }
+        if (flag->value == NULL) {
+            *ret_mode = flag->mode > *ret_mode ? flag->mode : *ret_mode;
+            continue;
+        }
+        if (inline_value == NULL && i + 1 == argc) {
+            return usage(program, "nothing follows ", flag->name);
+        }
+        *flag->value = inline_value ? inline_value : argv[++i];
+        if (flag->value == &set) {
+            started.sets[started.set_count++] = set;
+        }
+    }
+    if (config != NULL && positional != NULL) {
+        return usage(program, "there is one configuration file; unexpected argument ", positional);
+    }
+    started.path = config ? config : positional;
+    return OPTIONS_RUN;
+}
+
+static enum options_outcome print_text(const struct options_program *program, enum mode mode)
+{
+    BUFFER(out, 1 << 20);
+    if (mode == MODE_HELP) {
+        options_print_help(program, &out);
+    } else if (mode == MODE_SAMPLE) {
+        options_print_sample(program, &out);
+    } else {
+        buffer_printf(&out, "%s %s\n", program->name, WEIR_VERSION);
+    }
+    bool written = buffer_err(&out) == OK && fwrite(out.ptr, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    return written ? OPTIONS_DONE : OPTIONS_BAD;
+}
+
+static enum options_outcome print_settings(struct reading *r, enum mode mode)
+{
+    BUFFER(out, 8 << 20);
+    if (mode == MODE_DUMP) {
+        options_print_dump(r, &out);
+    } else {
+        size_t from_file = 0, from_set = 0;
+        for (size_t i = 0; i < r->rows; i++) {
+            from_file += r->origins[i].kind == ORIGIN_FILE;
+            from_set += r->origins[i].kind == ORIGIN_SET;
+        }
+        buffer_printf(&out, "%s: good: %zu settings, %zu from the file, %zu from --set, the others default\n", r->name,
+                      r->rows, from_file, from_set);
+    }
+    options_free(r->program, r->settings);
+    bool written = buffer_err(&out) == OK && fwrite(out.ptr, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    return written ? OPTIONS_DONE : OPTIONS_BAD;
+}
+
+static enum options_outcome read_settings(const struct options_program *program, enum mode mode, void *settings)
+{
+    BUFFER(problems, 256 * 1024);
+    CLEANUP(reading_deinit) struct reading r;
+    const char *name = started.path ? started.path : program->name;
+    enum err err = reading_init(&r, program, name, settings, &problems);
+    if (err == OK && started.path != NULL) {
+        err = reading_file(&r);
+    }
+    if (err == OK) {
+        err = reading_run(&r, started.sets, started.set_count);
+    }
+    if (err != OK) {
+        fwrite(problems.ptr, 1, problems.len, stderr);
+        if (started.path == NULL) {
+            fprintf(stderr, "%s: no configuration file was named; %s --sample-config prints one to begin with\n",
+                    program->name, program->name);
+        }
+        if (problems.len == 0) {
+            fprintf(stderr, "%s: %s\n", program->name, err_name(err));
+        }
+        return OPTIONS_BAD;
+    }
+    return mode == MODE_RUN ? OPTIONS_RUN : print_settings(&r, mode);
+}
+
+enum options_outcome options_main(const struct options_program *program, int argc, char **argv, void *settings)
+{
+    enum mode mode = MODE_RUN;
+    free(started.sets);
+    started = (struct started){.sets = calloc((size_t)argc + 1, sizeof(char *))};
+    if (started.sets == NULL) {
+        return usage(program, "out of memory", "");
+    }
+    if (parse_arguments(program, argc, argv, &mode) != OPTIONS_RUN) {
+        return OPTIONS_BAD;
+    }
+    return mode >= MODE_SAMPLE ? print_text(program, mode) : read_settings(program, mode, settings);
+}

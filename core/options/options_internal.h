@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * options_internal - what the module's files share: one reading of one configuration.
+ *
+ *   options.c   sets, presets, required, cross-field check, reload       document.c  YAML -> rows
+ *   value.c     text -> typed field                                      format.c    typed field -> text
+ *   command.c   command line                                            print.c     help, sample, dump
+ */
+#ifndef CORE_OPTIONS_OPTIONS_INTERNAL_H
+#define CORE_OPTIONS_OPTIONS_INTERNAL_H
+
+#include "core/options/options.h"
+
+enum { OPTIONS_FILE_MAX = 1 << 20, OPTIONS_DEPTH_MAX = 8, OPTIONS_PROBLEMS_MAX = 40, OPTIONS_NAME_MAX = 200 };
+
+enum origin_kind { ORIGIN_NONE, ORIGIN_PRESET, ORIGIN_FILE, ORIGIN_SET };
+struct origin { /* one per row: where the value in force comes from */
+    enum origin_kind kind;
+    size_t line, column; /* in the file, from 1; 0 = not named there */
+};
+
+struct reading {
+    const struct options_program *program;
+    size_t rows;
+    const char *name;   /* of the file, as given; in front of every problem */
+    char *folder;       /* owned; "" or ending with '/': what relative paths start from */
+    struct buffer file; /* owned; what was read, empty when the text was handed in */
+    struct slice text;  /* borrowed, mostly of file */
+    void *settings;
+    struct origin *origins;                             /* owned */
+    size_t (*section_line)[OPTIONS_DEPTH_MAX + 1];      /* owned; [first row of the section][its depth], 0 = not seen */
+    struct buffer *problems;
+    unsigned problem_count;
+    bool broken;  /* the text could not be understood: what is missing from it cannot be said */
+    enum err err; /* of the first problem; ERR_NOMEM wins */
+};
+
+/* What a value was written as: a scalar (items NULL) or a list. Borrowed. */
+struct option_text {
+    struct slice scalar;
+    const struct slice *items;
+    size_t count;
+};
+
+/* ---- options.c ---- */
+/* settings must be zeroed, problems is borrowed. Everything is owned by r from here on, also on failure. */
+enum err reading_init(struct reading *r, const struct options_program *program, const char *name, void *settings,
+                      struct buffer *problems) MUST_CHECK;
+void reading_deinit(struct reading *r);
+/* Fills r->file from the file r->name; a failure is a problem. */
+enum err reading_file(struct reading *r) MUST_CHECK;
+/* Evaluates r->text (may be empty) and sets; the one way in, also for the fuzzer. On failure settings is empty. */
+enum err reading_run(struct reading *r, const char *const *sets, size_t set_count) MUST_CHECK;
+/* line 0 = no position; name NULL = the file's. The sentence ends without a full stop. */
+void reading_problem(struct reading *r, enum err code, const char *name, size_t line, size_t column, const char *fmt,
+                     ...) PRINTF_LIKE(6, 7);
+/* Index of the row, or r->rows when there is none. */
+size_t reading_row(const struct reading *r, const char *name);
+/* First row below the section, or r->rows when there is no such section. */
+size_t reading_section(const struct reading *r, const char *name);
+/* Unknown name: the nearest one as " (did you mean x?)", or "". */
+void reading_suggest(const struct reading *r, const char *name, char *out, size_t size);
+
+/* ---- document.c ---- */
+/* Sets every row that r->text names (except those set on the command line) and reports what is wrong with it. */
+void reading_document(struct reading *r);
+
+/* ---- value.c ---- */
+/* Writes the field (freeing what it held). On ERR_RANGE and ERR_MALFORMED *why has the sentence without the name. */
+enum err option_parse(const struct option *row, const struct option_text *text, const char *folder, void *settings,
+                      struct fault *why) MUST_CHECK;
+void option_clear(const struct option *row, void *settings);
+static inline void *option_field(const struct option *row, void *settings)
+{
+    return (char *)settings + row->offset;
+}
+static inline bool option_is_text(const struct option *row)
+{
+    return row->type == OPTION_STRING || row->type == OPTION_PATH || row->type == OPTION_FILE ||
+           row->type == OPTION_ID;
+}
+
+/* ---- format.c ---- */
+/* The value in force as it would be written in a file; an unset text writes nothing and returns false. */
+bool option_write(const struct option *row, const void *settings, struct buffer *out);
+bool option_equal(const struct option *row, const void *a, const void *b);
+void option_write_number(enum option_type type, double value, struct buffer *out);
+/* "1..65535", "at least 1s", "" without bounds. */
+void option_write_range(const struct option *row, struct buffer *out);
+const char *option_type_word(const struct option *row);
+bool option_has_min(const struct option *row, double *ret_min);
+bool option_has_max(const struct option *row, double *ret_max);
+/* Text from outside, made safe for a terminal: controls become '?', long text is cut. */
+void buffer_put_shown(struct buffer *b, struct slice text, size_t max);
+
+/* ---- print.c ---- */
+void options_print_help(const struct options_program *program, struct buffer *out);
+void options_print_sample(const struct options_program *program, struct buffer *out);
+void options_print_dump(const struct reading *r, struct buffer *out);
+
+#endif

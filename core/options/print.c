@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * print - the table for people: --help, --sample-config, --dump-config.
+ *
+ * Sample and dump are configurations themselves: what they print is read back to the same settings. Rows of one section
+ * that follow each other are nested below it; a section that comes again is written with dotted names.
+ */
+#include <stdio.h>
+
+#include "core/options/options_internal.h"
+
+enum { COMMENT_COLUMN = 44, HELP_COLUMN = 26 };
+
+static size_t section_length(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot ? (size_t)(dot - name) : 0;
+}
+
+static bool same_section(const char *a, const char *b)
+{
+    size_t len = section_length(a);
+    return len == section_length(b) && strncmp(a, b, len) == 0;
+}
+
+static bool section_came_before(const struct option *table, const struct option *row)
+{
+    for (const struct option *other = table; other < row; other++) {
+        if (same_section(other->name, row->name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where a row is written: *ret_name is the part behind the section when it is nested. Opens the section if it is new. */
+static const char *place_row(const struct option *table, const struct option *row, const char **section,
+                             struct buffer *out, const char **ret_name)
+{
+    size_t len = section_length(row->name);
+    *ret_name = row->name;
+    if (len == 0) {
+        *section = NULL;
+        return "";
+    }
+    if (*section == NULL || !same_section(*section, row->name)) {
+        *section = NULL;
+        if (section_came_before(table, row)) {
+            return "";
+        }
+        buffer_printf(out, "%.*s:\n", (int)len, row->name);
+        *section = row->name;
+    }
+    *ret_name = row->name + len + 1;
+    return "  ";
+}
+
+static void put_padded(struct buffer *out, size_t from, size_t column)
+{
+    size_t width = out->len - from;
+    buffer_printf(out, "%*s", width < column ? (int)(column - width) : 1, "");
+}
+
+/* "identity, required" or "duration 1s..10min, default 5s, live". */
+static void put_facts(const struct option *row, struct buffer *out)
+{
+    double min, max;
+    buffer_put_str(out, option_type_word(row));
+    if (option_has_min(row, &min) || option_has_max(row, &max)) {
+        buffer_put_str(out, row->type == OPTION_STRING || row->type == OPTION_LIST ? ", length " : " ");
+        option_write_range(row, out);
+    }
+    if (row->required) {
+        buffer_put_str(out, ", required");
+    } else if (row->preset == NULL) {
+        buffer_put_str(out, ", not set by default");
+    } else {
+        buffer_printf(out, ", default %s", row->preset[0] ? row->preset : "\"\"");
+    }
+    if (row->live) {
+        buffer_put_str(out, ", live");
+    }
+}
+
+void options_print_help(const struct options_program *program, struct buffer *out)
+{
+    buffer_printf(out, "%s - %s\n\n", program->name, program->summary);
+    buffer_printf(out, "Usage: %s [--config] FILE [--set NAME=VALUE]... [--check | --dump-config]\n\n", program->name);
+    buffer_put_str(out, "Options:\n"
+                        "  --config FILE       YAML configuration; may also be the first argument\n"
+                        "  --set NAME=VALUE    one setting, over the file; may be repeated\n"
+                        "  --check             read the configuration, say what is wrong with it, do not start\n"
+                        "  --dump-config       print every setting in force and where it comes from\n"
+                        "  --sample-config     print a configuration to begin with\n"
+                        "  --help, --version\n\n"
+                        "Settings, nested (broker: {host: x}) or dotted (broker.host: x); SIGHUP reads the file again\n"
+                        "and changes those marked live without a restart:\n");
+    for (const struct option *row = program->table; row->name != NULL; row++) {
+        size_t from = out->len;
+        buffer_printf(out, "  %s", row->name);
+        put_padded(out, from, HELP_COLUMN);
+        put_facts(row, out);
+        buffer_printf(out, "\n      %s\n", row->help);
+    }
+    buffer_printf(out, "\nExample: %s --config %s.yaml --set log.level=debug\n", program->name, program->name);
+    buffer_put_str(out, "Exit: 0 ok, 1 failed, 2 usage or configuration, 6 denied\n");
+}
+
+/* What a person has to replace. */
+static const char *placeholder(const struct option *row)
+{
+    switch (row->type) {
+    case OPTION_STRING:
+    case OPTION_ID: return "CHANGE-ME";
+    case OPTION_PATH:
+    case OPTION_FILE: return "/CHANGE/ME";
+    case OPTION_LIST: return "[CHANGE-ME]";
+    case OPTION_BOOL: return "false";
+    case OPTION_INT:
+    case OPTION_NUMBER: return "1";
+    case OPTION_DURATION: return "1s";
+    case OPTION_BYTES: return "1MiB";
+    case OPTION_ENUM: return "";
+    }
+    return "";
+}
+
+static void put_sample_value(const struct option *row, struct buffer *out)
+{
+    if (row->preset == NULL && row->type == OPTION_ENUM) {
+        buffer_put(out, row->words, strcspn(row->words, "|"));
+    } else if (row->preset == NULL) {
+        buffer_put_str(out, placeholder(row));
+    } else if (row->type == OPTION_LIST) {
+        buffer_printf(out, "[%s]", row->preset);
+    } else if (row->preset[0] == '\0') {
+        buffer_put_str(out, "''");
+    } else {
+        buffer_put_str(out, row->preset);
+    }
+}
+
+void options_print_sample(const struct options_program *program, struct buffer *out)
+{
+    buffer_printf(out, "# %s: %s\n# Lines without # in front must be filled in; the others show the default.\n\n",
+                  program->name, program->summary);
+    const char *section = NULL, *name;
+    for (const struct option *row = program->table; row->name != NULL; row++) {
+        const char *indent = place_row(program->table, row, &section, out, &name);
+        buffer_printf(out, "%s# %s (", indent, row->help);
+        put_facts(row, out);
+        buffer_printf(out, ")\n%s%s%s: ", indent, row->required ? "" : "#", name);
+        put_sample_value(row, out);
+        buffer_put_u8(out, '\n');
+    }
+}
+
+void options_print_dump(const struct reading *r, struct buffer *out)
+{
+    const char *section = NULL, *name;
+    for (size_t i = 0; i < r->rows; i++) {
+        const struct option *row = &r->program->table[i];
+        const char *indent = place_row(r->program->table, row, &section, out, &name);
+        size_t from = out->len;
+        BUFFER(value, 4 << 20);
+        if (!option_write(row, r->settings, &value)) {
+            buffer_printf(out, "%s#%s:", indent, name);
+            put_padded(out, from, COMMENT_COLUMN);
+            buffer_put_str(out, "# not set\n");
+            continue;
+        }
+        buffer_printf(out, "%s%s: ", indent, name);
+        buffer_put_slice(out, buffer_slice(&value));
+        put_padded(out, from, COMMENT_COLUMN);
+        if (r->origins[i].kind == ORIGIN_FILE) {
+            buffer_printf(out, "# %s:%zu\n", r->name, r->origins[i].line);
+        } else {
+            buffer_put_str(out, r->origins[i].kind == ORIGIN_SET ? "# --set\n" : "# default\n");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent_internal - the agent's state; agent.c runs it, status.c describes it. */
+#ifndef DEVICE_AGENT_AGENT_INTERNAL_H
+#define DEVICE_AGENT_AGENT_INTERNAL_H
+
+#include "device/agent/agent.h"
+
+struct agent {
+    struct loop *loop; /* borrowed, as the next three */
+    struct bus *bus;
+    struct store *store;
+    struct sense *sense;
+    struct report *report; /* owned */
+    struct agent_options options;
+    char site[ID_MAX + 1], device[ID_MAX + 1];
+    char *start_id, *start_text; /* owned; NULL when told */
+    int64_t started_us;
+
+    struct loop_timer sample_timer, health_timer;
+    int64_t next_us; /* when the next sample is due */
+    bool stopped;
+
+    size_t limit_channel; /* index; SIZE_MAX = no limit */
+    double above, below;
+    bool beyond;       /* the last value was outside */
+    bool limit_untold; /* its event found no room yet */
+    double limit_value;
+
+    double values[SENSE_CHANNELS_MAX];
+    struct agent_stats stats;
+};
+
+#endif

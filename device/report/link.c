@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Outboxes <-> bus: frames out on <...>/tele at QoS 0, acknowledgements in on <...>/ack.
+ */
+#include "core/log/log.h"
+#include "device/report/report_internal.h"
+
+/* ---- bus ---- */
+
+static void on_message(void *arg, struct slice topic, struct slice payload, bool retained)
+{
+    struct report *r = arg;
+    struct wire_ack ack;
+    if (retained || !slice_equal(topic, slice_str(r->ack_topic))) {
+        r->stats.ignored++; /* a stored ack would speak of the past */
+        return;
+    }
+    if (wire_ack_decode(payload, &ack) != OK || ack.lane >= LANE_COUNT) {
+        r->stats.ignored++;
+        return;
+    }
+    struct lane *lane = &r->lanes[ack.lane];
+    if (lane->outbox != NULL) {
+        r->stats.acks++;
+        outbox_answer(lane->outbox, ack.epoch, ack.boot, ack.verdict, ack.hwm);
+    }
+}
+
+static void on_state(void *arg, enum bus_state state, const char *reason)
+{
+    struct report *r = arg;
+    if (state == BUS_UP) {
+        log_info("connected", KV_STR("device", r->device), KV_STR("reason", reason));
+    } else {
+        log_warn("not connected", KV_STR("device", r->device), KV_STR("reason", reason));
+    }
+    for (unsigned i = 0; i < LANE_COUNT; i++) {
+        struct outbox *outbox = r->lanes[i].outbox;
+        if (outbox != NULL && state == BUS_UP) {
+            outbox_connected(outbox);
+        } else if (outbox != NULL) {
+            outbox_disconnected(outbox);
+        }
+    }
+}
+
+static void on_writable(void *arg)
+{
+    struct report *r = arg;
+    for (unsigned i = 0; i < LANE_COUNT; i++) { /* alarms first */
+        if (r->lanes[i].outbox != NULL) {
+            outbox_kick(r->lanes[i].outbox);
+        }
+    }
+}
+
+enum err report_link_init(struct report *r)
+{
+    topic_format(r->site, r->gateway, r->device, TOPIC_TELE, r->tele_topic);
+    topic_format(r->site, r->gateway, r->device, TOPIC_ACK, r->ack_topic);
+    buffer_init(&r->frame, WIRE_FRAME_MAX);
+    const struct bus_handlers handlers = {
+        .on_message = on_message, .on_state = on_state, .on_writable = on_writable, .arg = r};
+    bus_set_handlers(r->bus, &handlers);
+    return bus_subscribe(r->bus, r->ack_topic, 0);
+}
+
+/* ---- outbox ---- */
+
+static enum err outbox_send(void *arg, const struct window_header *header, const struct spool_entry *entries,
+                            size_t count)
+{
+    struct lane *lane = arg;
+    struct report *r = lane->report;
+    struct slice bodies[FRAME_ENTRIES];
+    if (count > FRAME_ENTRIES) {
+        return ERR_RANGE;
+    }
+    for (size_t i = 0; i < count; i++) {
+        bodies[i] = entries[i].body;
+    }
+    buffer_reset(&r->frame);
+    TRY(wire_frame_encode(r->device, header, r->software, bodies, count, &r->frame));
+    return bus_publish(r->bus, slice_str(r->tele_topic), buffer_slice(&r->frame), 0, false);
+}
+
+static struct store_batch *outbox_batch(void *arg)
+{
+    struct lane *lane = arg;
+    struct report *r = lane->report;
+    if (r->next_batch == NULL && store_batch_new(r->store, &r->next_batch) != OK) {
+        return NULL;
+    }
+    report_commit_soon(r);
+    return r->next_batch;
+}
+
+static void outbox_rolled_back(void *arg, uint64_t keep_above)
+{
+    struct lane *lane = arg;
+    lane->rebase_due = true;
+    lane->keep_above = keep_above;
+    report_commit_soon(lane->report);
+}
+
+static void outbox_on_acked(void *arg, uint64_t acked)
+{
+    struct lane *lane = arg;
+    (void)acked;
+    lane->overflowing = false;
+}
+
+static enum err outbox_damaged(void *arg, uint64_t first, uint64_t last, struct buffer *out)
+{
+    struct lane *lane = arg;
+    struct report *r = lane->report;
+    r->stats.damaged += last - first + 1;
+    log_error("a stored record is damaged, declared lost", KV_U64("lane", lane->id), KV_U64("first", first),
+              KV_U64("last", last));
+    return wire_gap_pack(first, last, WEIR__V1__GAP_REASON__DAMAGED, (uint64_t)max_i64(loop_wall_us(r->loop), 0), out);
+}
+
+enum err report_outbox_new(struct lane *lane)
+{
+    struct report *r = lane->report;
+    const struct outbox_options options = {.window = r->options.window,
+                                           .frame_bytes = FRAME_BYTES,
+                                           .frame_entries = FRAME_ENTRIES,
+                                           .boot = r->boot,
+                                           .boot_seq = r->boot_seq,
+                                           .lane = lane->id};
+    const struct outbox_handlers handlers = {.send = outbox_send,
+                                             .batch = outbox_batch,
+                                             .on_rolled_back = outbox_rolled_back,
+                                             .on_acked = outbox_on_acked,
+                                             .on_damaged = outbox_damaged,
+                                             .arg = lane};
+    TRY(outbox_new(r->loop, r->store, lane->spool, &options, &handlers, &lane->outbox));
+    if (bus_state(r->bus) == BUS_UP) {
+        outbox_connected(lane->outbox);
+    }
+    return OK;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * report_internal - the report's state and how its files share the work.
+ *
+ *   report.c   start, samples, events, figures
+ *   records.c  bodies: Describe, Event, Health
+ *   builder.c  the block under construction
+ *   queue.c    records without a number in the store yet
+ *   commit.c   queue -> spools, one batch at a time; room in a full store; a new epoch
+ *   link.c     outboxes <-> bus
+ */
+#ifndef DEVICE_REPORT_REPORT_INTERNAL_H
+#define DEVICE_REPORT_REPORT_INTERNAL_H
+
+#include "core/spool/spool.h"
+#include "device/report/builder.h"
+#include "device/report/queue.h"
+#include "device/report/report.h"
+#include "proto/topic/topic.h"
+#include "proto/wire/wire.h"
+
+enum { LANE_ALARM, LANE_BULK, LANE_COUNT };
+enum {
+    EVENT_RECORD_MAX = WIRE_TEXT_MAX + 2 * WIRE_NAME_MAX + 96,
+    FRAME_ENTRIES = 64,
+    FRAME_BYTES = 32 * 1024,
+};
+#define RETRY_MIN_US (100 * MS_US)
+#define RETRY_MAX_US (10 * SECOND_US)
+
+struct lane {
+    struct report *report;
+    uint8_t id;
+    struct spool *spool;   /* owned */
+    struct outbox *outbox; /* owned; NULL until the start is durable */
+    uint64_t max_bytes, drop_bytes; /* room, and how much is freed at a time when it is used up */
+    bool describe_due;
+    unsigned since_describe; /* records */
+    uint64_t gap_first, gap_last; /* the gap at the old end, as far as it has been counted */
+    bool overflowing;        /* since the receiver last acknowledged something */
+    bool squeeze;            /* the store refused a batch although the lane had room */
+    bool rebase_due;         /* the receiver says that an old image of our store was restored */
+    uint64_t keep_above, replaces;
+};
+
+struct report {
+    struct loop *loop;   /* borrowed, as bus and store */
+    struct bus *bus;
+    struct store *store;
+    struct report_options options;
+    char site[ID_MAX + 1], gateway[ID_MAX + 1], device[ID_MAX + 1];
+    char software[WIRE_NAME_MAX + 1], source[WIRE_NAME_MAX + 1];
+    char tele_topic[TOPIC_MAX + 1], ack_topic[TOPIC_MAX + 1];
+    void (*on_ready)(void *arg);
+    void *arg;
+
+    bool ready;
+    uint32_t boot;
+    uint64_t boot_seq, boot_id;
+    uint32_t set;           /* of the description */
+    struct buffer describe; /* the packed Describe record: the same at every repetition */
+    int64_t started_us;
+
+    struct lane lanes[LANE_COUNT];
+    struct builder builder;
+    struct queue queue;
+    struct buffer scratch;  /* a record on its way into the queue */
+    struct buffer frame;
+    bool synced;
+
+    bool placed;            /* prepare() has run for the sample that comes in this round */
+    int64_t placed_us;      /* loop time of the last prepare() */
+    int64_t sample_wall_us; /* wall clock at that time */
+
+    struct loop_timer age_timer, retry_timer;
+    struct loop_task commit_task;
+    struct store_batch *next_batch; /* owned; trims that wait for the next commit */
+    bool commit_under_way;
+    enum { COMMIT_START, COMMIT_APPEND, COMMIT_REBASE } commit_kind;
+    uint8_t commit_lane;            /* of COMMIT_REBASE */
+    int64_t retry_us;               /* pause after the last failure, 0 = the last commit went well */
+    int64_t failing_since_us;
+
+    struct report_stats stats;
+};
+
+/* ---- records.c ---- */
+/* Packs the description once; sets report->set. */
+enum err report_describe_pack(struct report *r) MUST_CHECK;
+/* Appends a whole Record to out. */
+enum err report_event_pack(struct report *r, enum report_severity severity, const char *id, const char *text,
+                           const char *channel, double value, struct buffer *out) MUST_CHECK;
+enum err report_health_pack(struct report *r, uint64_t rss_bytes, struct buffer *out) MUST_CHECK;
+
+/* ---- report.c ---- */
+/* Closes the block under construction, if there is one. */
+void report_close_block(struct report *r);
+/* Queues a whole Record, after a Describe when one is due. ERR_FULL: the queue has no room beside the block's. */
+enum err report_put(struct report *r, uint8_t lane, struct slice body) MUST_CHECK;
+/* The start is durable. */
+void report_started(struct report *r);
+
+/* ---- commit.c ---- */
+enum err report_commit_start(struct report *r) MUST_CHECK;
+void report_commit_soon(struct report *r);
+void report_commit_run(void *report);   /* task */
+void report_commit_retry(void *report); /* timer */
+/* Number of the next record that is queued in this lane. */
+uint64_t lane_next(const struct lane *lane);
+
+/* ---- link.c ---- */
+enum err report_link_init(struct report *r) MUST_CHECK; /* handlers and subscription */
+enum err report_outbox_new(struct lane *lane) MUST_CHECK;
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GATEWAY_GATEWAYD_GATEWAYD_INTERNAL_H
+#define GATEWAY_GATEWAYD_GATEWAYD_INTERNAL_H
+
+#include "core/spool/spool.h"
+#include "gateway/fleet/fleet.h"
+#include "gateway/gatewayd/gatewayd.h"
+#include "gateway/ingest/ingest.h"
+#include "gateway/uplink/uplink.h"
+
+struct gateway {
+    struct loop *loop;
+    struct bus *down, *up; /* borrowed */
+    struct store *store;   /* borrowed */
+    struct gateway_options options; /* its strings point to the copies below */
+    char site[ID_MAX + 1], gateway[ID_MAX + 1], parent_site[ID_MAX + 1], parent[ID_MAX + 1], software[64];
+    struct spool *spools[INBOX_LANES];
+    struct fleet *fleet;
+    struct ingest *ingest; /* NULL until booted */
+    struct uplink *uplink; /* NULL until booted, or without a parent */
+    struct loop_timer boot_timer, tick_timer;
+    uint64_t boot_seq;
+    int64_t started_us;
+    bool stopping, holding;
+    char failure[400];
+    /* how fast the store fills when the parent is away */
+    uint64_t last_bytes_in;
+    double bytes_in_per_s;
+};
+
+#endif

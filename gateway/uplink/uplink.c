@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/uplink/uplink.h"
+
+#include <stdio.h>
+
+#include "core/log/log.h"
+#include "proto/receive/receive.h"
+#include "proto/topic/topic.h"
+#include "proto/wire/wire.h"
+
+enum { FRAME_OVERHEAD = 512, REBASE_POLL_US = 5000, REBASE_RETRY_US = 1000000 };
+
+enum rebase_state { REBASE_NONE, REBASE_WANTED, REBASE_COMMITTING };
+struct lane {
+    struct uplink *uplink;
+    struct spool *spool;
+    struct outbox *outbox;
+    uint8_t number;
+    enum rebase_state rebase;
+    uint64_t keep_above, replaces;
+};
+struct uplink {
+    struct loop *loop;
+    struct bus *bus;
+    struct store *store;
+    struct uplink_handlers handlers;
+    struct lane lane[INBOX_LANES];
+    char gateway[ID_MAX + 1], software[64];
+    char parent_site[ID_MAX + 1], parent[ID_MAX + 1];
+    char up_topic[TOPIC_MAX + 1], ack_topic[TOPIC_MAX + 1];
+    struct buffer frame;
+    struct slice bodies[WIRE_RECORDS_MAX];
+    struct loop_timer rebase_timer;
+    uint64_t bad_acks, retained_ignored, rebased;
+};
+
+/* ---- the counter of starts ---- */
+#define BOOT_KEY "uplink/boot"
+
+enum err uplink_boot(struct store *store, unsigned meta_table, struct store_batch *batch, uint64_t *ret_boot_seq)
+{
+    BUFFER(value, 64);
+    uint64_t boots = 0;
+    enum err err = store_get(store, meta_table, slice_str(BOOT_KEY), &value);
+    if (err == OK) {
+        struct cursor c = cursor_of(buffer_slice(&value));
+        boots = cursor_u64le(&c);
+        TRY(cursor_end(&c));
+    } else if (err != ERR_NOT_FOUND) {
+        return err;
+    }
+    buffer_reset(&value);
+    buffer_put_u64le(&value, boots + 1);
+    TRY(buffer_err(&value));
+    TRY(store_put(batch, meta_table, slice_str(BOOT_KEY), buffer_slice(&value)));
+    *ret_boot_seq = boots + 1;
+    return OK;
+}
+
+/* ---- what the outboxes ask for ---- */
+static enum err on_send(void *arg, const struct window_header *header, const struct spool_entry *entries, size_t count)
+{
+    struct lane *lane = arg;
+    struct uplink *u = lane->uplink;
+    if (count > COUNT_OF(u->bodies)) {
+        return ERR_RANGE;
+    }
+    for (size_t i = 0; i < count; i++) {
+        u->bodies[i] = entries[i].body;
+    }
+    buffer_reset(&u->frame);
+    TRY(wire_frame_encode(u->gateway, header, u->software, u->bodies, count, &u->frame));
+    return bus_publish(u->bus, slice_str(u->up_topic), buffer_slice(&u->frame), 0, false);
+}
+
+static struct store_batch *on_batch(void *arg)
+{
+    struct lane *lane = arg;
+    return lane->uplink->handlers.batch(lane->uplink->handlers.arg);
+}
+
+static enum err on_damaged(void *arg, uint64_t first, uint64_t last, struct buffer *out)
+{
+    struct lane *lane = arg;
+    log_error("entry in the store is damaged, declared as a gap", KV_U64("lane", lane->number), KV_U64("first", first),
+              KV_U64("last", last));
+    return receive_hop_gap(lane->uplink->gateway, spool_epoch(lane->spool), lane->number, first, last,
+                           WEIR__V1__GAP_REASON__DAMAGED, (uint64_t)max_i64(loop_wall_us(lane->uplink->loop), 0), out);
+}
+
+/* ---- rolled back: a new epoch ---- */
+static void release_when_done(struct uplink *u)
+{
+    for (unsigned i = 0; i < INBOX_LANES; i++) {
+        if (u->lane[i].rebase != REBASE_NONE) {
+            return;
+        }
+    }
+    u->handlers.hold(u->handlers.arg, false);
+}
+
+static void on_rebased(void *arg, enum err result)
+{
+    struct lane *lane = arg;
+    struct uplink *u = lane->uplink;
+    spool_settle(lane->spool, spool_next(lane->spool) - 1, result);
+    if (result != OK) {
+        log_error("could not begin a new epoch, will try again", KV_ERR(result), KV_U64("lane", lane->number));
+        lane->rebase = REBASE_WANTED;
+        loop_timer_in(&u->rebase_timer, REBASE_RETRY_US);
+        return;
+    }
+    lane->rebase = REBASE_NONE;
+    u->rebased++;
+    log_warn("lane begins a new epoch", KV_U64("lane", lane->number), KV_HEX("epoch", spool_epoch(lane->spool)),
+             KV_HEX("replaces", lane->replaces), KV_U64("entries", spool_durable(lane->spool)));
+    outbox_restart(lane->outbox, lane->replaces);
+    outbox_kick(lane->outbox);
+    release_when_done(u);
+}
+
+static enum err begin_rebase(struct lane *lane)
+{
+    struct uplink *u = lane->uplink;
+    CLEANUP(store_batch_freep) struct store_batch *batch = NULL;
+    TRY(store_batch_new(u->store, &batch));
+    lane->replaces = spool_epoch(lane->spool);
+    TRY(spool_rebase(lane->spool, batch, lane->keep_above));
+    lane->rebase = REBASE_COMMITTING;
+    return store_commit(u->store, take(batch), on_rebased, lane);
+}
+
+/* Waits until neither lane has anything pending: appends under way carry the old epoch. */
+static void on_rebase_timer(void *arg)
+{
+    struct uplink *u = arg;
+    for (unsigned i = 0; i < INBOX_LANES; i++) {
+        struct lane *lane = &u->lane[i];
+        if (lane->rebase != REBASE_WANTED) {
+            continue;
+        }
+        if (store_commits_pending(u->store) != 0 || spool_next(lane->spool) != spool_durable(lane->spool) + 1) {
+            loop_timer_in(&u->rebase_timer, REBASE_POLL_US);
+            return;
+        }
+        enum err err = begin_rebase(lane);
+        if (err != OK) {
+            on_rebased(lane, err);
+        }
+        loop_timer_in(&u->rebase_timer, REBASE_POLL_US); /* for the other lane */
+        return;
+    }
+}
+
+static void on_rolled_back(void *arg, uint64_t keep_above)
+{
+    struct lane *lane = arg;
+    struct uplink *u = lane->uplink;
+    if (lane->rebase != REBASE_NONE) {
+        return;
+    }
+    log_error("the parent holds more of this lane than the store: the store was restored from an old image",
+              KV_U64("lane", lane->number), KV_HEX("epoch", spool_epoch(lane->spool)),
+              KV_U64("keep_above", keep_above), KV_U64("durable", spool_durable(lane->spool)));
+    lane->rebase = REBASE_WANTED;
+    lane->keep_above = keep_above;
+    u->handlers.hold(u->handlers.arg, true);
+    loop_timer_in(&u->rebase_timer, 0);
+}
+
+/* ---- the parent's bus ---- */
+static void on_message(void *arg, struct slice topic, struct slice payload, bool retained)
+{
+    struct uplink *u = arg;
+    struct wire_ack ack;
+    if (retained) {
+        u->retained_ignored++;
+        return;
+    }
+    if (!slice_equal(topic, slice_str(u->ack_topic)) || wire_ack_decode(payload, &ack) != OK) {
+        u->bad_acks++;
+        log_warn("answer of the parent does not decode", KV_SLICE("topic", topic));
+        return;
+    }
+    for (unsigned i = 0; i < INBOX_LANES; i++) { /* epochs are unique; an outbox ignores what is not its own */
+        if (u->lane[i].rebase == REBASE_NONE && ack.epoch == spool_epoch(u->lane[i].spool)) {
+            outbox_answer(u->lane[i].outbox, ack.epoch, ack.boot, ack.verdict, ack.hwm);
+        }
+    }
+}
+
+static void on_state(void *arg, enum bus_state state, const char *reason)
+{
+    struct uplink *u = arg;
+    if (state == BUS_UP) {
+        log_info("parent's broker connected");
+    } else {
+        log_warn("parent's broker not connected", KV_STR("reason", reason));
+    }
+    for (unsigned i = 0; i < INBOX_LANES; i++) {
+        if (state == BUS_UP) {
+            outbox_connected(u->lane[i].outbox);
+        } else {
+            outbox_disconnected(u->lane[i].outbox);
+        }
+    }
+}
+
+static void on_writable(void *arg)
+{
+    uplink_kick(arg);
+}
+
+void uplink_kick(struct uplink *u)
+{
+    for (unsigned i = 0; i < INBOX_LANES; i++) { /* alarms first: tasks run in the order they were posted */
+        outbox_kick(u->lane[i].outbox);
+    }
+}
+
+/* ---- making ---- */
+static void fill_in(struct window_sender_options *w)
+{
+    w->max_frames = w->max_frames ? w->max_frames : 32;
+    w->max_bytes = w->max_bytes ? w->max_bytes : 2 << 20;
+    w->min_rto_us = w->min_rto_us ? w->min_rto_us : 200 * MS_US;
+    w->max_rto_us = w->max_rto_us ? w->max_rto_us : 30 * SECOND_US;
+    w->first_rto_us = w->first_rto_us ? w->first_rto_us : SECOND_US;
+}
+
+static enum err make_lane(struct uplink *u, uint8_t number, struct spool *spool, const struct uplink_options *options)
+{
+    struct lane *lane = &u->lane[number];
+    *lane = (struct lane){.uplink = u, .spool = spool, .number = number};
+    struct outbox_handlers on = {.send = on_send,
+                                 .batch = on_batch,
+                                 .on_rolled_back = on_rolled_back,
+                                 .on_damaged = on_damaged,
+                                 .arg = lane};
+    struct outbox_options outbox = {
+        .window = options->window,
+        .frame_bytes = options->frame_bytes ? options->frame_bytes : 32 * 1024,
+        .frame_entries = options->frame_entries ? options->frame_entries : 256,
+        .boot = (uint32_t)loop_random(u->loop) | 1,
+        .boot_seq = options->boot_seq,
+        .lane = number,
+    };
+    fill_in(&outbox.window);
+    if (outbox.frame_entries > WIRE_RECORDS_MAX) {
+        outbox.frame_entries = WIRE_RECORDS_MAX;
+    }
+    return outbox_new(u->loop, u->store, spool, &outbox, &on, &lane->outbox);
+}
+
+enum err uplink_new(struct loop *loop, struct bus *bus, struct store *store, struct spool *const spools[INBOX_LANES],
+                    const struct uplink_options *options, const struct uplink_handlers *handlers,
+                    struct uplink **ret_uplink, struct fault *reterr)
+{
+    CLEANUP(uplink_freep) struct uplink *u = calloc(1, sizeof(*u));
+    if (u == NULL) {
+        return fault_set(reterr, ERR_NOMEM, "out of memory");
+    }
+    u->loop = loop;
+    u->bus = bus;
+    u->store = store;
+    u->handlers = *handlers;
+    snprintf(u->gateway, sizeof(u->gateway), "%s", options->gateway);
+    snprintf(u->software, sizeof(u->software), "%s", options->software ? options->software : "");
+    snprintf(u->parent_site, sizeof(u->parent_site), "%s", options->parent_site);
+    snprintf(u->parent, sizeof(u->parent), "%s", options->parent);
+    topic_format(u->parent_site, u->parent, u->gateway, TOPIC_UP, u->up_topic);
+    topic_format(u->parent_site, u->parent, u->gateway, TOPIC_ACK, u->ack_topic);
+    buffer_init(&u->frame, WIRE_FRAME_MAX + FRAME_OVERHEAD);
+    loop_timer_init(&u->rebase_timer, loop, on_rebase_timer, u);
+    for (uint8_t i = 0; i < INBOX_LANES; i++) {
+        enum err err = make_lane(u, i, spools[i], options);
+        if (err != OK) {
+            return fault_set(reterr, err, "uplink lane %u: %s", i, err_name(err));
+        }
+    }
+    bus_set_handlers(bus, &(struct bus_handlers){
+                              .on_message = on_message, .on_state = on_state, .on_writable = on_writable, .arg = u});
+    if (bus_subscribe(bus, u->ack_topic, 0) != OK) {
+        return fault_set(reterr, ERR_NOMEM, "out of memory");
+    }
+    *ret_uplink = take(u);
+    return OK;
+}
+
+void uplink_free(struct uplink *u)
+{
+    if (u == NULL) {
+        return;
+    }
+    loop_timer_cancel(&u->rebase_timer);
+    for (unsigned i = 0; i < INBOX_LANES; i++) {
+        outbox_free(u->lane[i].outbox);
+    }
+    buffer_deinit(&u->frame);
+    free(u);
+}
+
+void uplink_stats(const struct uplink *u, struct uplink_stats *ret_stats)
+{
+    *ret_stats =
+        (struct uplink_stats){.bad_acks = u->bad_acks, .retained_ignored = u->retained_ignored, .rebased = u->rebased};
+    for (unsigned i = 0; i < INBOX_LANES; i++) {
+        const struct window_sender *w = outbox_window(u->lane[i].outbox);
+        ret_stats->lane[i] = (struct uplink_lane_stats){.epoch = spool_epoch(u->lane[i].spool),
+                                                        .acked = outbox_acked(u->lane[i].outbox),
+                                                        .sent = w->high,
+                                                        .top = spool_durable(u->lane[i].spool)};
+        ret_stats->frames += w->stats.frames;
+        ret_stats->repeated_frames += w->stats.repeated_frames;
+        ret_stats->timeouts += w->stats.timeouts;
+    }
+}
