@@ -21,6 +21,7 @@
 #include "cloud-bridge/sinks/sinks.h"
 #include "core/base/arena.h"
 #include "proto/block/block.h"
+#include "proto/receive/receive.h"
 
 /* ---- marks ---- */
 struct sink_mark_key {

@@ -10,6 +10,9 @@
  * In:  one read takes as much as the buffer holds (it grows with the traffic up to READ_MAX, so that an idle session of
  *      a fleet costs 4 KiB); every complete packet is handed up in place; the rest of the last one moves to the front.
  *      A wake-up reads at most READ_BUDGET, then the loop has its turn.
+ *      Brokers write packet by packet, so a busy session would be woken for every other message, and the system calls
+ *      would be most of its price. As network cards do, it stops being woken then and looks every PACE_US instead,
+ *      until a look finds little. A message that comes alone is never delayed.
  * Out: packets are appended to one buffer, which is written at the end of the round, or at once when WRITE_AT are there.
  *      What does not go waits for writability. More than twice out_limit_bytes unsent (only acknowledgements can cause
  *      that): reading pauses.
@@ -22,12 +25,18 @@
 #include "core/bus/mqtt.h"
 #include "core/bus/stream.h"
 
+#define PACE_US INT64_C(500)
+
 enum {
     READ_FIRST = 4 << 10,
     READ_MAX = 256 << 10,
     READ_BUDGET = 512 << 10,
+    PACE_AFTER = 64,        /* wake-ups in a row, each within PACE_US of the last and for less than PACE_ENOUGH */
+    PACE_ENOUGH = 16 << 10,
+    PACE_LITTLE = 2 << 10,  /* a look that finds less ends it */
     WRITE_AT = 64 << 10,
     OUT_KEEP = 256 << 10,   /* an empty out buffer larger than this is given back */
+    BACKLOG_BYTES = 1024,   /* more than this before a PINGREQ: its answer is owed from when they have gone */
     IN_FLIGHT_MAX = 60000,  /* QoS 1 without PUBACK: packet ids are handed out in turn, acknowledgements come in order */
 };
 
@@ -46,6 +55,10 @@ struct native {
 
     uint8_t *in; /* owned; [in_at, in_end) is unparsed */
     size_t in_cap, in_at, in_end;
+    struct loop_timer pace; /* next look */
+    bool paced;             /* looking by the clock, not woken */
+    unsigned quick;         /* wake-ups in a row */
+    int64_t woken_us;
 
     struct buffer out; /* [out_at, out.len) is unsent */
     size_t out_at;
@@ -82,8 +95,11 @@ static void close_session(struct native *n)
     stream_close(&n->stream);
     loop_timer_cancel(&n->retry);
     loop_timer_cancel(&n->alive);
+    loop_timer_cancel(&n->pace);
     loop_task_cancel(&n->flush);
     loop_task_cancel(&n->more);
+    n->paced = false;
+    n->quick = 0;
     n->phase = IDLE;
 }
 
@@ -121,9 +137,14 @@ static void protocol_failed(struct native *n, const char *what, unsigned long de
 }
 
 /* ---- out ---- */
+static bool may_read(const struct native *n)
+{
+    return unsent(n) <= 2 * n->bus.out_limit_bytes;
+}
+
 static bool watch(struct native *n)
 {
-    unsigned events = unsent(n) <= 2 * n->bus.out_limit_bytes ? LOOP_READ : 0;
+    unsigned events = may_read(n) && !n->paced ? LOOP_READ : 0;
     bool waits = n->blocked && !n->stream.write_wants_read;
     events |= waits || n->stream.read_wants_write ? LOOP_WRITE : 0;
     if (n->watch != NULL && events != n->watched) {
@@ -450,6 +471,51 @@ static void on_more(void *arg)
     bus_leave(&n->bus);
 }
 
+static bool session_lives(const struct native *n)
+{
+    return !n->bus.closing && n->phase != IDLE;
+}
+
+/* The socket is readable: reads, and judges whether to look by the clock from now on. */
+static void read_woken(struct native *n)
+{
+    int64_t now_us = loop_now_us(n->bus.loop);
+    uint64_t before = n->bus.stats.bytes_in;
+    read_in(n);
+    if (!session_lives(n)) {
+        return;
+    }
+    bool small = n->bus.stats.bytes_in - before < PACE_ENOUGH;
+    n->quick = small && now_us - n->woken_us < PACE_US ? n->quick + 1 : 0;
+    n->woken_us = now_us;
+    if (n->quick >= PACE_AFTER && n->phase == UP) {
+        n->paced = true;
+        loop_timer_in(&n->pace, PACE_US);
+        (void)watch(n); /* not watching less is no harm */
+    }
+}
+
+static void on_pace(void *arg)
+{
+    struct native *n = arg;
+    bus_enter(&n->bus);
+    uint64_t before = n->bus.stats.bytes_in;
+    bool looked = may_read(n);
+    if (looked) {
+        read_in(n);
+    }
+    if (session_lives(n)) {
+        n->paced = !looked || n->bus.stats.bytes_in - before >= PACE_LITTLE;
+        n->quick = 0;
+        if (n->paced) {
+            loop_timer_in(&n->pace, PACE_US);
+        } else if (!watch(n)) {
+            session_failed(n, "out of memory");
+        }
+    }
+    bus_leave(&n->bus);
+}
+
 /* ---- keep-alive ---- */
 static void on_alive(void *arg)
 {
@@ -466,8 +532,8 @@ static void on_alive(void *arg)
         schedule_flush(n);
     } else if (n->ping != PING_NONE) {
         uint64_t acknowledged = stream_acknowledged(&n->stream);
-        bool under_way = n->ping == PING_QUEUED || acknowledged < n->ping_end;
-        if (under_way && acknowledged > n->acknowledged) {
+        bool backlog = n->ping == PING_QUEUED || n->acknowledged + BACKLOG_BYTES < n->ping_end;
+        if (backlog && acknowledged > n->acknowledged) {
             n->ping_due_us = now_us + half_us; /* slow, not dead */
         }
         n->acknowledged = acknowledged;
@@ -518,7 +584,7 @@ static void on_ready(void *arg, unsigned events)
             loop_task_post(&n->flush);
         }
         if (!writes || n->stream.read_wants_write) {
-            read_in(n);
+            read_woken(n);
         }
     }
     bus_leave(&n->bus);
@@ -612,6 +678,7 @@ enum err native_new(struct loop *loop, const struct bus_options *options, struct
     dial_init(&n->dial, loop, n->bus.host ? n->bus.host : "", n->bus.port, on_dialled, n);
     loop_timer_init(&n->retry, loop, on_retry, n);
     loop_timer_init(&n->alive, loop, on_alive, n);
+    loop_timer_init(&n->pace, loop, on_pace, n);
     loop_task_init(&n->flush, loop, on_flush, n);
     loop_task_init(&n->more, loop, on_more, n);
     if (err != OK) {

@@ -92,7 +92,7 @@ static void on_retry(void *arg)
 static void on_trimmed(void *arg, enum err result)
 {
     struct outbox *o = arg;
-    (void)result; /* lost: what was trimmed is sent again after a restart, and known to the receiver */
+    spool_settle(o->spool, 0, result); /* failed: the next trim deletes this one's entries, too */
     o->trim_under_way = false;
 }
 
@@ -101,7 +101,8 @@ static enum err trim_in_own_batch(struct outbox *o, uint64_t upto)
     CLEANUP(store_batch_freep) struct store_batch *batch = NULL;
     TRY(store_batch_new(o->store, &batch));
     TRY(spool_trim(o->spool, batch, upto));
-    TRY(store_commit(o->store, take(batch), on_trimmed, o));
+    TRY(store_commit(o->store, batch, on_trimmed, o));
+    (void)take(batch);
     o->trim_under_way = true;
     return OK;
 }
@@ -129,7 +130,8 @@ static void trim_now(void *arg)
 
 static void plan_trim(struct outbox *o)
 {
-    uint64_t behind = outbox_acked(o) - spool_trimmed(o->spool);
+    uint64_t acked = outbox_acked(o), trimmed = spool_trimmed(o->spool);
+    uint64_t behind = acked > trimmed ? acked - trimmed : 0;
     if (behind >= TRIM_EVERY || spool_bytes(o->spool) > spool_room(o->spool)) {
         trim_now(o);
     } else if (!loop_timer_pending(&o->trim)) {
@@ -159,6 +161,7 @@ enum err outbox_new(struct loop *loop, struct store *store, struct spool *spool,
     loop_timer_init(&o->trim, loop, trim_now, o);
     loop_timer_init(&o->retry, loop, on_retry, o);
     TRY(outbox_frame_init(&o->frame, &o->options));
+    o->replaces = spool_origin(spool);
     TRY(outbox_record_open(o));
     open_window(o);
     outbox_record_write(o);

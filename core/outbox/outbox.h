@@ -61,7 +61,7 @@ void outbox_disconnected(struct outbox *outbox);
 void outbox_kick(struct outbox *outbox);
 /* Ignored when epoch or boot are not ours. */
 void outbox_answer(struct outbox *outbox, uint64_t epoch, uint32_t boot, enum window_verdict verdict, uint64_t hwm);
-/* After spool_rebase has settled: a new epoch that replaces the old one. */
+/* After spool_rebase has settled: a new epoch that replaces the old one (spool_origin, which a later start says as well). */
 void outbox_restart(struct outbox *outbox, uint64_t replaces);
 uint64_t outbox_acked(const struct outbox *outbox);
 const struct window_sender *outbox_window(const struct outbox *outbox);

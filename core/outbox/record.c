@@ -99,7 +99,9 @@ static enum err commit_record(struct outbox *o, bool answered)
     TRY(store_put(batch, o->options.state_table, slice_of(key, sizeof(key)), buffer_slice(&value)));
     o->record_epoch = epoch;
     o->record_answered = answered;
-    return store_commit(o->store, take(batch), on_done, o);
+    TRY(store_commit(o->store, batch, on_done, o));
+    (void)take(batch);
+    return OK;
 }
 
 void outbox_record_write(struct outbox *o)

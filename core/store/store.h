@@ -57,8 +57,9 @@ struct store_options {
  * ERR_CONFLICT: another process holds it (its pid is in the text), or a table is missing (read_only). ERR_DENIED: read-only
  * file system or wrong owner. ERR_FULL: no room to preallocate. ERR_TIMEOUT: the disk did not answer while verifying.
  * ERR_UNSUPPORTED: a network file system. ERR_RANGE: options. ERR_NOT_FOUND: nothing there (read_only). ERR_IO, ERR_NOMEM.
- * read_only: not in a process that has the store open as well (lmdb.h "Caveats"). ret_quarantined (may be NULL) receives the path of the copy that was set
- * aside, or an empty string; size ID_MAX is not enough, give PATH_MAX. After a quarantine reterr->text says why. */
+ * read_only: not in a process that has the store open as well (lmdb.h "Caveats").
+ * ret_quarantined (may be NULL) receives the path of the copy that was set aside, or an empty string; give PATH_MAX bytes.
+ * After a quarantine reterr->text says why. */
 enum err store_open(struct loop *loop, const struct store_options *options, struct store **ret_store,
                     char *ret_quarantined, size_t quarantined_size, struct fault *reterr) MUST_CHECK;
 /* Waits for the commit in hand; queued batches are dropped without done. Batches still being built may be freed

@@ -7,7 +7,6 @@
 #include "core/log/log.h"
 #include "device/agent/agent_internal.h"
 
-enum { LATE_PERIODS = 10 };
 #define START_EVENT_RETRY_US SECOND_US
 
 /* ---- limits ---- */
@@ -97,17 +96,22 @@ enum err agent_sample_now(struct agent *a)
     return OK;
 }
 
+int64_t agent_next_due(int64_t due_us, int64_t now_us, int64_t period_us, uint64_t *ret_missed)
+{
+    int64_t late = (now_us - due_us) / period_us; /* periods */
+    *ret_missed = late > AGENT_LATE_PERIODS ? (uint64_t)late : 0;
+    return due_us + ((int64_t)*ret_missed + 1) * period_us;
+}
+
 static void sample_due(void *arg)
 {
     struct agent *a = arg;
-    int64_t period_us = a->options.period_us, now_us = loop_now_us(a->loop);
-    int64_t late = (now_us - a->next_us) / period_us; /* periods */
-    if (late > LATE_PERIODS) {
-        a->stats.missed += (uint64_t)late;
-        a->next_us += late * period_us;
-        log_warn("too late, samples are skipped", KV_I64("missed", late));
+    uint64_t missed;
+    a->next_us = agent_next_due(a->next_us, loop_now_us(a->loop), a->options.period_us, &missed);
+    if (missed > 0) {
+        a->stats.missed += missed;
+        log_warn("too late, samples are skipped", KV_U64("missed", missed));
     }
-    a->next_us += period_us;
     enum err err = agent_sample_now(a);
     if (err == ERR_NOT_FOUND) {
         log_info("the source has ended", KV_STR("driver", sense_driver(a->sense)));

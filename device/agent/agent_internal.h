@@ -30,4 +30,9 @@ struct agent {
     struct agent_stats stats;
 };
 
+enum { AGENT_LATE_PERIODS = 10 };
+/* When the sample after the one that was due at due_us is due. *ret_missed: how many are left out, because more than
+ * AGENT_LATE_PERIODS have gone by; the one in hand is taken. */
+int64_t agent_next_due(int64_t due_us, int64_t now_us, int64_t period_us, uint64_t *ret_missed);
+
 #endif

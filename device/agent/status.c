@@ -31,7 +31,7 @@ static bool degraded(const struct agent *a, const struct report_stats *s)
 }
 
 /* How long the room that is left lasts at the rate since the start; -1 = not known yet. */
-static int64_t buffer_lasts_s(const struct agent *a, const struct report_stats *s, int64_t uptime_us)
+static int64_t buffer_lasts_s(const struct report_stats *s, int64_t uptime_us)
 {
     const struct report_lane_stats *bulk = &s->lane[1];
     uint64_t held = bulk->durable - bulk->acked;
@@ -70,7 +70,7 @@ static void counters_json(const struct agent *a, const struct report_stats *s, i
     json_u64(j, "published", bus.published);
     json_u64(j, "bytes_out", bus.bytes_out);
     json_i64(j, "unsynced_us", report_unsynced_us(a->report));
-    json_i64(j, "buffer_lasts_s", buffer_lasts_s(a, s, uptime_us));
+    json_i64(j, "buffer_lasts_s", buffer_lasts_s(s, uptime_us));
     json_object_end(j);
 }
 

@@ -3,7 +3,8 @@
  * Queue -> spools. One batch is under way at most; what is queued meanwhile goes into the next one (group commit).
  *
  *   START   lanes that do not exist are created, the start is counted -> report_started
- *   APPEND  trims of the outboxes, room in a full lane, the queued records
+ *   APPEND  trims of the outboxes, room in a full lane, the queued records. Trims alone wait for a while: a device
+ *           that flushes its flash once a record need not do it again for every acknowledgement
  *   REBASE  a lane begins a new epoch; alone, so that no number is given while numbers change
  *
  * A failed batch has done nothing: the spools take their numbers back, the queue keeps the records, and the same records
@@ -11,7 +12,7 @@
  *
  * A full lane: the oldest records go and one gap takes their place, in the batch that needed the room. A good part of
  * the lane goes at a time, so that gaps are few; a gap that is dropped again joins the new one. The store itself may be
- * full before the lane is (its pages are never filled to the brim): a refused batch then drops in the same way.
+ * full before the lane is: the same happens then.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -21,9 +22,10 @@
 #include "device/report/report_internal.h"
 
 /* Key, seal, nonce and head of an entry, rounded up (core/spool). */
-enum { ENTRY_OVERHEAD = 128, BATCH_RECORDS = 512, BATCH_BYTES = 512 * 1024 };
+enum { ENTRY_OVERHEAD = 128, BATCH_RECORDS = 512, BATCH_BYTES = 512 * 1024, BULK_STORE_PCT = 92 };
 enum { BOOT_VERSION = 1, BOOT_BYTES = 9 };
 
+static void commit_append(struct report *r);
 static void commit_done(void *arg, enum err result);
 
 uint64_t lane_next(const struct lane *lane)
@@ -35,6 +37,15 @@ uint64_t lane_next(const struct lane *lane)
 void report_commit_soon(struct report *r)
 {
     loop_task_post(&r->commit_task);
+}
+
+void report_commit_trims(void *arg)
+{
+    struct report *r = arg;
+    if (!r->commit_under_way && r->next_batch != NULL && queue_empty(&r->queue) &&
+        !loop_timer_pending(&r->retry_timer)) {
+        commit_append(r);
+    }
 }
 
 void report_commit_retry(void *arg)
@@ -52,6 +63,7 @@ static void take_back(struct report *r, enum err result)
 {
     queue_rewind(&r->queue);
     for (unsigned i = 0; i < LANE_COUNT; i++) {
+        r->lanes[i].dropping = false;
         spool_settle(r->lanes[i].spool, spool_durable(r->lanes[i].spool), result);
     }
 }
@@ -59,6 +71,7 @@ static void take_back(struct report *r, enum err result)
 /* Submits; on failure everything is as before, and the retry timer runs. */
 static void submit(struct report *r, struct store_batch *batch, enum err built)
 {
+    r->batch_bytes = batch != NULL ? store_batch_bytes(batch) : 0;
     enum err err = built == OK ? store_commit(r->store, batch, commit_done, r) : built;
     if (err == OK) {
         r->commit_under_way = true;
@@ -103,8 +116,10 @@ static void count_gap(struct lane *lane, uint64_t first, uint64_t last)
 {
     struct report_stats *stats = &lane->report->stats;
     bool merges = lane->gap_last != 0 && first <= lane->gap_last;
+    uint64_t numbers = last - (merges ? lane->gap_last : first - 1);
     stats->gaps += !merges;
-    stats->gap_numbers += last - (merges ? lane->gap_last : first - 1);
+    stats->gap_numbers += numbers;
+    lane->gap_numbers += numbers;
     lane->gap_first = merges ? lane->gap_first : first;
     lane->gap_last = last;
 }
@@ -140,6 +155,7 @@ static enum err lane_drop(struct lane *lane, struct store_batch *batch, uint64_t
 {
     struct report *r = lane->report;
     uint64_t first, last;
+    lane->dropping = true;
     TRY(spool_drop_oldest(lane->spool, batch, bytes, spool_durable(lane->spool), &first, &last));
     if (first > last) {
         return OK;
@@ -153,16 +169,30 @@ static enum err lane_drop(struct lane *lane, struct store_batch *batch, uint64_t
     return OK;
 }
 
+/* The store fills up before the lane does: pages are never filled to the brim. The last part of it belongs to the alarms. */
+static bool store_tight(const struct lane *lane, uint64_t need)
+{
+    struct store_usage usage;
+    store_usage(lane->report->store, &usage);
+    return lane->id == LANE_BULK && usage.used_bytes + need > usage.cap_bytes / 100 * BULK_STORE_PCT;
+}
+
 static enum err lane_make_room(struct lane *lane, struct store_batch *batch)
 {
     unsigned count;
     uint64_t need = queue_waiting(&lane->report->queue, lane->id, &count);
     need += (uint64_t)count * ENTRY_OVERHEAD;
+    bool tight = lane->squeeze || (count > 0 && store_tight(lane, need));
+    bool full = count > 0 && spool_room(lane->spool) < need;
+    if (!tight && !full) {
+        return OK;
+    }
+    TRY(spool_trim(lane->spool, batch, outbox_acked(lane->outbox))); /* nothing acknowledged becomes a gap */
     uint64_t room = spool_room(lane->spool);
-    if (count > 0 && room < need) {
+    if (room < need) {
         return lane_drop(lane, batch, max_u64(need, lane->drop_bytes));
     }
-    if (lane->squeeze) {
+    if (tight && (lane->squeeze || store_batch_ops(batch) == 0)) { /* trims in it free something: see what */
         lane->squeeze = false;
         return lane_drop(lane, batch, room + lane->drop_bytes);
     }
@@ -197,6 +227,7 @@ static enum err append_fill(struct report *r, struct store_batch *batch)
 
 static enum err batch_take(struct report *r, struct store_batch **ret_batch)
 {
+    loop_timer_cancel(&r->trim_timer);
     if (r->next_batch != NULL) {
         *ret_batch = take(r->next_batch);
         return OK;
@@ -260,7 +291,7 @@ void report_commit_run(void *arg)
             return;
         }
     }
-    if (!queue_empty(&r->queue) || r->next_batch != NULL) {
+    if (!queue_empty(&r->queue)) {
         commit_append(r);
     }
 }
@@ -268,7 +299,7 @@ void report_commit_run(void *arg)
 static void failed(struct report *r, enum err result)
 {
     r->stats.failed_commits++;
-    store_batch_free(take(r->next_batch)); /* begun before the failure: it would fail as well; trims come again */
+    store_batch_free(take(r->next_batch)); /* begun before the failure, it would fail as well; trims come again */
     if (r->retry_us == 0) {
         r->failing_since_us = loop_now_us(r->loop);
         log_error("the store does not take records, trying again", KV_ERR(result),
@@ -276,7 +307,7 @@ static void failed(struct report *r, enum err result)
     }
     struct store_usage usage;
     store_usage(r->store, &usage);
-    if (result == ERR_FULL && usage.used_bytes + BATCH_BYTES >= usage.cap_bytes / 100 * 95) {
+    if (result == ERR_FULL && usage.used_bytes + r->batch_bytes + usage.cap_bytes / 20 >= usage.cap_bytes) {
         r->lanes[LANE_BULK].squeeze = true; /* full by its own doing, not for want of disk below it */
     }
     r->retry_us = r->retry_us == 0 ? RETRY_MIN_US : min_i64(2 * r->retry_us, RETRY_MAX_US);
@@ -306,6 +337,7 @@ static void commit_done(void *arg, enum err result)
         return;
     }
     for (unsigned i = 0; i < LANE_COUNT; i++) {
+        r->lanes[i].dropping = false;
         spool_settle(r->lanes[i].spool, spool_next(r->lanes[i].spool) - 1, OK);
     }
     queue_commit(&r->queue);

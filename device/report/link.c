@@ -59,6 +59,10 @@ enum err report_link_init(struct report *r)
     topic_format(r->site, r->gateway, r->device, TOPIC_TELE, r->tele_topic);
     topic_format(r->site, r->gateway, r->device, TOPIC_ACK, r->ack_topic);
     buffer_init(&r->frame, WIRE_FRAME_MAX);
+    buffer_init(&r->gaps, FRAME_ENTRIES * GAP_RECORD_MAX);
+    if (buffer_extend(&r->gaps, r->gaps.max) == NULL) { /* now: bodies point into it while it fills */
+        return ERR_NOMEM;
+    }
     const struct bus_handlers handlers = {
         .on_message = on_message, .on_state = on_state, .on_writable = on_writable, .arg = r};
     bus_set_handlers(r->bus, &handlers);
@@ -66,6 +70,23 @@ enum err report_link_init(struct report *r)
 }
 
 /* ---- outbox ---- */
+
+/* In an epoch that began with records of an older one, ranges that were declared there have old numbers in them, or were
+ * cut: they are declared anew. The receiver would refuse a frame whose records do not cover what its head says. */
+static enum err current_body(struct report *r, const struct spool_entry *entry, struct slice *ret_body)
+{
+    *ret_body = entry->body;
+    uint64_t span = entry->last - entry->first + 1, told;
+    if (wire_record_span(entry->body, &told) == OK && told == span &&
+        wire_record_check(entry->body, entry->first, entry->last, NULL) == OK) {
+        return OK;
+    }
+    size_t at = r->gaps.len;
+    uint64_t wall_us = (uint64_t)max_i64(loop_wall_us(r->loop), 0);
+    TRY(wire_gap_pack(entry->first, entry->last, WEIR__V1__GAP_REASON__OVERFLOW, wall_us, &r->gaps));
+    *ret_body = slice_of(r->gaps.ptr + at, r->gaps.len - at);
+    return OK;
+}
 
 static enum err outbox_send(void *arg, const struct window_header *header, const struct spool_entry *entries,
                             size_t count)
@@ -76,8 +97,12 @@ static enum err outbox_send(void *arg, const struct window_header *header, const
     if (count > FRAME_ENTRIES) {
         return ERR_RANGE;
     }
+    buffer_reset(&r->gaps);
     for (size_t i = 0; i < count; i++) {
         bodies[i] = entries[i].body;
+        if (spool_origin(lane->spool) != 0) {
+            TRY(current_body(r, &entries[i], &bodies[i]));
+        }
     }
     buffer_reset(&r->frame);
     TRY(wire_frame_encode(r->device, header, r->software, bodies, count, &r->frame));
@@ -88,10 +113,12 @@ static struct store_batch *outbox_batch(void *arg)
 {
     struct lane *lane = arg;
     struct report *r = lane->report;
-    if (r->next_batch == NULL && store_batch_new(r->store, &r->next_batch) != OK) {
-        return NULL;
+    if (lane->dropping || (r->next_batch == NULL && store_batch_new(r->store, &r->next_batch) != OK)) {
+        return NULL; /* the outbox asks again */
     }
-    report_commit_soon(r);
+    if (!loop_timer_pending(&r->trim_timer)) {
+        loop_timer_in(&r->trim_timer, TRIM_WAIT_US);
+    }
     return r->next_batch;
 }
 
@@ -110,14 +137,21 @@ static void outbox_on_acked(void *arg, uint64_t acked)
     lane->overflowing = false;
 }
 
+/* Called for an entry that does not verify; for the part of a declared gap that may go before the rest; and for a frame
+ * that only says hello, whose body nobody reads. */
 static enum err outbox_damaged(void *arg, uint64_t first, uint64_t last, struct buffer *out)
 {
     struct lane *lane = arg;
     struct report *r = lane->report;
-    r->stats.damaged += last - first + 1;
-    log_error("a stored record is damaged, declared lost", KV_U64("lane", lane->id), KV_U64("first", first),
-              KV_U64("last", last));
-    return wire_gap_pack(first, last, WEIR__V1__GAP_REASON__DAMAGED, (uint64_t)max_i64(loop_wall_us(r->loop), 0), out);
+    bool declared = first >= lane->gap_first && last <= lane->gap_last;
+    if (!declared && last > outbox_acked(lane->outbox) && last > lane->damaged_upto) {
+        r->stats.damaged += last - max_u64(first - 1, lane->damaged_upto);
+        lane->damaged_upto = last;
+        log_error("a stored record is damaged, declared lost", KV_U64("lane", lane->id), KV_U64("first", first),
+                  KV_U64("last", last));
+    }
+    return wire_gap_pack(first, last, declared ? WEIR__V1__GAP_REASON__OVERFLOW : WEIR__V1__GAP_REASON__DAMAGED,
+                         (uint64_t)max_i64(loop_wall_us(r->loop), 0), out);
 }
 
 enum err report_outbox_new(struct lane *lane)
@@ -128,7 +162,8 @@ enum err report_outbox_new(struct lane *lane)
                                            .frame_entries = FRAME_ENTRIES,
                                            .boot = r->boot,
                                            .boot_seq = r->boot_seq,
-                                           .lane = lane->id};
+                                           .lane = lane->id,
+                                           .state_table = REPORT_TABLE_META};
     const struct outbox_handlers handlers = {.send = outbox_send,
                                              .batch = outbox_batch,
                                              .on_rolled_back = outbox_rolled_back,

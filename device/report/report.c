@@ -175,6 +175,7 @@ enum err report_new(struct loop *loop, struct bus *bus, struct store *store, con
     snprintf(r->device, sizeof r->device, "%s", options->device);
     loop_timer_init(&r->age_timer, loop, age_over, r);
     loop_timer_init(&r->retry_timer, loop, report_commit_retry, r);
+    loop_timer_init(&r->trim_timer, loop, report_commit_trims, r);
     loop_task_init(&r->commit_task, loop, report_commit_run, r);
     TRY(report_fill(r, reterr));
     *ret_report = take(r);
@@ -203,6 +204,7 @@ void report_free(struct report *r)
     }
     loop_timer_cancel(&r->age_timer);
     loop_timer_cancel(&r->retry_timer);
+    loop_timer_cancel(&r->trim_timer);
     loop_task_cancel(&r->commit_task);
     for (unsigned i = 0; i < LANE_COUNT; i++) {
         outbox_free(r->lanes[i].outbox);
@@ -216,6 +218,7 @@ void report_free(struct report *r)
     buffer_deinit(&r->describe);
     buffer_deinit(&r->scratch);
     buffer_deinit(&r->frame);
+    buffer_deinit(&r->gaps);
     free(r);
 }
 
@@ -253,8 +256,8 @@ static void put(struct report *r, struct lane *lane, struct slice body)
 static void describe_if_due(struct report *r, struct lane *lane)
 {
     if (lane->describe_due) {
-        lane->describe_due = false;
         put(r, lane, buffer_slice(&r->describe));
+        lane->describe_due = false;
         lane->since_describe = 0;
     }
 }
@@ -426,6 +429,7 @@ void report_stats(const struct report *r, struct report_stats *ret_stats)
         s->sent = lane->outbox ? outbox_window(lane->outbox)->high : s->acked;
         s->bytes = spool_bytes(lane->spool);
         s->max_bytes = lane->max_bytes;
+        s->gap_numbers = lane->gap_numbers;
         s->top = s->epoch ? lane_next(lane) - 1 : 0;
     }
     ret_stats->failing = r->retry_us != 0;

@@ -53,7 +53,7 @@ struct report_stats {
     bool failing;     /* the last commit has failed */
     struct report_lane_stats {
         uint64_t epoch, top, durable, acked, bytes; /* top: highest number given, durable or not */
-        uint64_t sent, max_bytes;
+        uint64_t sent, max_bytes, gap_numbers; /* gap_numbers: dropped since the start */
     } lane[2];
 };
 

@@ -23,10 +23,12 @@ enum { LANE_ALARM, LANE_BULK, LANE_COUNT };
 enum {
     EVENT_RECORD_MAX = WIRE_TEXT_MAX + 2 * WIRE_NAME_MAX + 96,
     FRAME_ENTRIES = 64,
+    GAP_RECORD_MAX = 64,
     FRAME_BYTES = 32 * 1024,
 };
 #define RETRY_MIN_US (100 * MS_US)
 #define RETRY_MAX_US (10 * SECOND_US)
+#define TRIM_WAIT_US (10 * SECOND_US)
 
 struct lane {
     struct report *report;
@@ -39,6 +41,9 @@ struct lane {
     uint64_t gap_first, gap_last; /* the gap at the old end, as far as it has been counted */
     bool overflowing;        /* since the receiver last acknowledged something */
     bool squeeze;            /* the store refused a batch although the lane had room */
+    bool dropping;           /* a drop is in the commit under way: no trim may go beside it */
+    uint64_t gap_numbers;    /* dropped since the start */
+    uint64_t damaged_upto;   /* damage is counted once, however often it is sent */
     bool rebase_due;         /* the receiver says that an old image of our store was restored */
     uint64_t keep_above, replaces;
 };
@@ -65,7 +70,7 @@ struct report {
     struct builder builder;
     struct queue queue;
     struct buffer scratch;  /* a record on its way into the queue */
-    struct buffer frame;
+    struct buffer frame, gaps; /* of the frame being sent; gaps: bodies that were made anew for it */
     bool synced;
 
     bool placed;            /* prepare() has run for the sample that comes in this round */
@@ -74,10 +79,12 @@ struct report {
 
     struct loop_timer age_timer, retry_timer;
     struct loop_task commit_task;
-    struct store_batch *next_batch; /* owned; trims that wait for the next commit */
+    struct store_batch *next_batch; /* owned; trims that wait for the next commit, TRIM_WAIT_US at most */
+    struct loop_timer trim_timer;
     bool commit_under_way;
     enum { COMMIT_START, COMMIT_APPEND, COMMIT_REBASE } commit_kind;
     uint8_t commit_lane;            /* of COMMIT_REBASE */
+    size_t batch_bytes;             /* of the last commit */
     int64_t retry_us;               /* pause after the last failure, 0 = the last commit went well */
     int64_t failing_since_us;
 
@@ -105,6 +112,7 @@ enum err report_commit_start(struct report *r) MUST_CHECK;
 void report_commit_soon(struct report *r);
 void report_commit_run(void *report);   /* task */
 void report_commit_retry(void *report); /* timer */
+void report_commit_trims(void *report); /* timer */
 /* Number of the next record that is queued in this lane. */
 uint64_t lane_next(const struct lane *lane);
 

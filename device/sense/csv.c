@@ -20,6 +20,7 @@
 
 #include "device/sense/csv_files.h"
 #include "device/sense/csv_line.h"
+#include "proto/block/block.h"
 
 enum {
     LINE_BYTES = 64 * 1024,
@@ -243,14 +244,6 @@ static enum err rows_survey(struct csv *c, struct survey *s, struct fault *reter
     return OK;
 }
 
-/* Two significant decimal digits: 0.0146 -> 0.015, so that it is a small multiple of a power of ten. */
-static double two_digits(double x)
-{
-    int exponent = (int)floor(log10(x)) - 1;
-    return exponent < 0 ? round(x * pow(10, -exponent)) / pow(10, -exponent)
-                        : round(x / pow(10, exponent)) * pow(10, exponent);
-}
-
 static double column_resolution(const struct survey_column *column, const struct sense_options *options)
 {
     double range = column->high - column->low;
@@ -258,7 +251,7 @@ static double column_resolution(const struct survey_column *column, const struct
         return options->resolution;
     }
     if (options->bits > 0 && range > 0) {
-        return two_digits(range / pow(2, options->bits));
+        return block_resolution_round(range / pow(2, options->bits));
     }
     int decimals = column->decimals < DECIMALS_MAX ? column->decimals : DECIMALS_MAX;
     double largest = fmax(fabs(column->low), fabs(column->high));

@@ -69,6 +69,7 @@ static enum err make_uplink(struct gateway *g, struct fault *reterr)
         .gateway = g->gateway,
         .software = g->software,
         .boot_seq = g->boot_seq,
+        .meta_table = GATEWAY_TABLE_META,
         .window = g->options.uplink_window,
         .frame_bytes = g->options.uplink_frame_bytes,
         .frame_entries = g->options.uplink_frame_entries,
@@ -307,4 +308,9 @@ void gateway_stats(struct gateway *g, struct gateway_stats *ret_stats)
             ret_stats->uplink_top[i] = uplink.lane[i].top;
         }
     }
+}
+
+struct inbox *gateway_inbox(struct gateway *g)
+{
+    return g->ingest ? ingest_inbox(g->ingest) : NULL;
 }

@@ -66,6 +66,8 @@ const char *gateway_failure(const struct gateway *gateway);
 void gateway_set_fleet(struct gateway *gateway, int64_t offline_after_us, unsigned device_frames_per_s);
 void gateway_stats(struct gateway *gateway, struct gateway_stats *ret_stats);
 bool gateway_drained(struct gateway *gateway);
+/* For checkers: its streams. NULL before the boot is durable. */
+struct inbox *gateway_inbox(struct gateway *gateway);
 /* Bodies of the control socket's routes; device NULL = all. */
 void gateway_status_json(struct gateway *gateway, struct buffer *out);
 void gateway_ledger_json(struct gateway *gateway, const char *device, struct buffer *out);

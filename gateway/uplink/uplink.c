@@ -10,13 +10,12 @@
 
 enum { FRAME_OVERHEAD = 512, REBASE_POLL_US = 5000, REBASE_RETRY_US = 1000000 };
 
-enum rebase_state { REBASE_NONE, REBASE_WANTED, REBASE_COMMITTING };
 struct lane {
     struct uplink *uplink;
     struct spool *spool;
     struct outbox *outbox;
     uint8_t number;
-    enum rebase_state rebase;
+    bool rebasing;
     uint64_t keep_above, replaces;
 };
 struct uplink {
@@ -82,8 +81,10 @@ static struct store_batch *on_batch(void *arg)
 static enum err on_damaged(void *arg, uint64_t first, uint64_t last, struct buffer *out)
 {
     struct lane *lane = arg;
-    log_error("entry in the store is damaged, declared as a gap", KV_U64("lane", lane->number), KV_U64("first", first),
-              KV_U64("last", last));
+    if (first > outbox_acked(lane->outbox)) { /* else only a carrier of the hello: the parent has the number */
+        log_error("entry in the store is damaged, declared as a gap", KV_U64("lane", lane->number),
+                  KV_U64("first", first), KV_U64("last", last));
+    }
     return receive_hop_gap(lane->uplink->gateway, spool_epoch(lane->spool), lane->number, first, last,
                            WEIR__V1__GAP_REASON__DAMAGED, (uint64_t)max_i64(loop_wall_us(lane->uplink->loop), 0), out);
 }
@@ -92,78 +93,57 @@ static enum err on_damaged(void *arg, uint64_t first, uint64_t last, struct buff
 static void release_when_done(struct uplink *u)
 {
     for (unsigned i = 0; i < INBOX_LANES; i++) {
-        if (u->lane[i].rebase != REBASE_NONE) {
+        if (u->lane[i].rebasing) {
             return;
         }
     }
+    loop_timer_cancel(&u->rebase_timer);
     u->handlers.hold(u->handlers.arg, false);
 }
 
-static void on_rebased(void *arg, enum err result)
+static void finish_rebase(struct lane *lane)
 {
-    struct lane *lane = arg;
     struct uplink *u = lane->uplink;
-    spool_settle(lane->spool, spool_next(lane->spool) - 1, result);
-    if (result != OK) {
-        log_error("could not begin a new epoch, will try again", KV_ERR(result), KV_U64("lane", lane->number));
-        lane->rebase = REBASE_WANTED;
-        loop_timer_in(&u->rebase_timer, REBASE_RETRY_US);
-        return;
-    }
-    lane->rebase = REBASE_NONE;
+    lane->rebasing = false;
     u->rebased++;
     log_warn("lane begins a new epoch", KV_U64("lane", lane->number), KV_HEX("epoch", spool_epoch(lane->spool)),
-             KV_HEX("replaces", lane->replaces), KV_U64("entries", spool_durable(lane->spool)));
+             KV_HEX("replaces", lane->replaces), KV_U64("top", spool_durable(lane->spool)));
     outbox_restart(lane->outbox, lane->replaces);
-    outbox_kick(lane->outbox);
     release_when_done(u);
 }
 
-static enum err begin_rebase(struct lane *lane)
-{
-    struct uplink *u = lane->uplink;
-    CLEANUP(store_batch_freep) struct store_batch *batch = NULL;
-    TRY(store_batch_new(u->store, &batch));
-    lane->replaces = spool_epoch(lane->spool);
-    TRY(spool_rebase(lane->spool, batch, lane->keep_above));
-    lane->rebase = REBASE_COMMITTING;
-    return store_commit(u->store, take(batch), on_rebased, lane);
-}
-
-/* Waits until neither lane has anything pending: appends under way carry the old epoch. */
+/* Tried until it has come about: entries that wait for their commit, a batch that failed, all end in another try.
+ * spool_rebase says ERR_AGAIN while one is under way. */
 static void on_rebase_timer(void *arg)
 {
     struct uplink *u = arg;
+    bool wait = false;
     for (unsigned i = 0; i < INBOX_LANES; i++) {
         struct lane *lane = &u->lane[i];
-        if (lane->rebase != REBASE_WANTED) {
+        if (!lane->rebasing) {
             continue;
         }
-        if (store_commits_pending(u->store) != 0 || spool_next(lane->spool) != spool_durable(lane->spool) + 1) {
-            loop_timer_in(&u->rebase_timer, REBASE_POLL_US);
-            return;
+        struct store_batch *batch = u->handlers.batch(u->handlers.arg);
+        enum err err = batch ? spool_rebase(lane->spool, batch, lane->keep_above) : ERR_NOMEM;
+        if (err != OK && err != ERR_AGAIN) {
+            log_error("could not begin a new epoch, will try again", KV_ERR(err), KV_U64("lane", lane->number));
         }
-        enum err err = begin_rebase(lane);
-        if (err != OK) {
-            on_rebased(lane, err);
-        }
-        loop_timer_in(&u->rebase_timer, REBASE_POLL_US); /* for the other lane */
-        return;
+        wait = wait || err == ERR_AGAIN;
     }
+    loop_timer_in(&u->rebase_timer, wait ? REBASE_POLL_US : REBASE_RETRY_US);
 }
 
 static void on_rolled_back(void *arg, uint64_t keep_above)
 {
     struct lane *lane = arg;
     struct uplink *u = lane->uplink;
-    if (lane->rebase != REBASE_NONE) {
-        return;
-    }
-    log_error("the parent holds more of this lane than the store: the store was restored from an old image",
+    log_error("the parent has closed this lane's epoch: the store was restored from an old image, or two gateways run "
+              "with one identity",
               KV_U64("lane", lane->number), KV_HEX("epoch", spool_epoch(lane->spool)),
               KV_U64("keep_above", keep_above), KV_U64("durable", spool_durable(lane->spool)));
-    lane->rebase = REBASE_WANTED;
+    lane->rebasing = true;
     lane->keep_above = keep_above;
+    lane->replaces = spool_epoch(lane->spool);
     u->handlers.hold(u->handlers.arg, true);
     loop_timer_in(&u->rebase_timer, 0);
 }
@@ -183,7 +163,7 @@ static void on_message(void *arg, struct slice topic, struct slice payload, bool
         return;
     }
     for (unsigned i = 0; i < INBOX_LANES; i++) { /* epochs are unique; an outbox ignores what is not its own */
-        if (u->lane[i].rebase == REBASE_NONE && ack.epoch == spool_epoch(u->lane[i].spool)) {
+        if (ack.epoch == spool_epoch(u->lane[i].spool)) {
             outbox_answer(u->lane[i].outbox, ack.epoch, ack.boot, ack.verdict, ack.hwm);
         }
     }
@@ -214,7 +194,11 @@ static void on_writable(void *arg)
 void uplink_kick(struct uplink *u)
 {
     for (unsigned i = 0; i < INBOX_LANES; i++) { /* alarms first: tasks run in the order they were posted */
-        outbox_kick(u->lane[i].outbox);
+        struct lane *lane = &u->lane[i];
+        if (lane->rebasing && spool_epoch(lane->spool) != lane->replaces) {
+            finish_rebase(lane);
+        }
+        outbox_kick(lane->outbox);
     }
 }
 
@@ -244,6 +228,7 @@ static enum err make_lane(struct uplink *u, uint8_t number, struct spool *spool,
         .boot = (uint32_t)loop_random(u->loop) | 1,
         .boot_seq = options->boot_seq,
         .lane = number,
+        .state_table = options->meta_table,
     };
     fill_in(&outbox.window);
     if (outbox.frame_entries > WIRE_RECORDS_MAX) {

@@ -10,7 +10,8 @@
  *
  * Rolled back: the parent knows more of a lane than the spool ever held (the store was restored from an old image). The
  * lane begins a new epoch with what the parent does not have:
- *   parent's answer -> hold the ingest -> wait until nothing is pending -> spool_rebase, commit -> go on, release
+ *   parent's answer -> hold the ingest until nothing is pending -> spool_rebase in the inbox's batch, which stands in order
+ *   with the trims before it -> durable -> go on, release
  */
 #ifndef GATEWAY_UPLINK_UPLINK_H
 #define GATEWAY_UPLINK_UPLINK_H
@@ -30,6 +31,7 @@ struct uplink_options {
     const char *gateway;              /* our identity; copied */
     const char *software;             /* copied */
     uint64_t boot_seq;                /* durable before the uplink is made: uplink_boot */
+    unsigned meta_table;              /* of the store: the outboxes' own records */
     struct window_sender_options window; /* each 0 = 32 frames, 2 MiB, 200 ms, 30 s, 1 s */
     size_t frame_bytes;     /* 0 = 32 KiB */
     unsigned frame_entries; /* 0 = 256 */
@@ -51,7 +53,7 @@ enum err uplink_new(struct loop *loop, struct bus *bus, struct store *store, str
                     struct uplink **ret_uplink, struct fault *reterr) MUST_CHECK;
 void uplink_free(struct uplink *uplink);
 DEFINE_CLEANUP(struct uplink, uplink_free)
-/* New durable entries. */
+/* A commit of the inbox succeeded: new durable entries, perhaps a new epoch. */
 void uplink_kick(struct uplink *uplink);
 
 struct uplink_lane_stats {

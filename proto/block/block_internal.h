@@ -28,12 +28,31 @@ enum {
 /* The smallest code for digits 0..max. */
 unsigned digits_code(uint64_t max);
 /* A code that digits_code returns for some max: one encoding per range. */
-bool digits_code_valid(unsigned code);
+static inline bool digits_code_valid(unsigned code)
+{
+    /* 1, 2, 3, 5, 6 and 9 have the radix of the code before. */
+    return code < 10 ? (0x191u >> code & 1) != 0 : code <= DIGITS_WHOLE;
+}
 /* Bits that hold the first count digits, and the bytes for them. */
-size_t digits_bits(size_t count, unsigned code);
-size_t digits_bytes(size_t count, unsigned code);
-/* Bits that no digit decoded with this code exceeds; a group's last digit may be a little above the radix. */
-unsigned digits_bound_bits(unsigned code);
+static inline size_t digits_bits(size_t count, unsigned code)
+{
+    return code <= DIGITS_GROUP_MAX   ? (count * code + 3) / 4
+           : code <= DIGITS_PLAIN_MAX ? count * (code - DIGITS_PLAIN_BIAS)
+                                      : count * 64;
+}
+static inline size_t digits_bytes(size_t count, unsigned code)
+{
+    return (digits_bits(count, code) + 7) / 8;
+}
+/* Bits that no digit decoded with this code exceeds. A group of any bits has a last digit up to 2^code / r^3, and
+ * (2^(code/4) / r)^3 < 2 for every radix r. */
+static inline unsigned digits_bound_bits(unsigned code)
+{
+    return code > DIGITS_PLAIN_MAX   ? 64
+           : code > DIGITS_GROUP_MAX ? code - DIGITS_PLAIN_BIAS
+           : code > 0                ? code / 4 + 2
+                                     : 0;
+}
 /* out: digits_bytes, zeroed by this function. */
 void digits_write(const uint64_t *digits, size_t count, unsigned code, uint8_t *out);
 /* values[i] = add + digit, modulo 2^64. in: digits_bytes(count, code) bytes at least; never reads at or beyond end. */

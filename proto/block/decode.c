@@ -113,7 +113,12 @@ static void parse_body(struct cursor *c, struct column *col)
 static void parse_column(struct cursor *c, size_t samples, double *resolution, struct column *col)
 {
     unsigned header = cursor_u8(c);
-    *col = (struct column){.form = (enum block_form)(header & BLOCK_FORM_BITS), .n = samples};
+    /* Field by field: clearing the whole costs more than reading the head. */
+    col->form = (enum block_form)(header & BLOCK_FORM_BITS);
+    col->n = samples;
+    col->bitmap = NULL;
+    col->first = col->smallest = 0;
+    col->wide = false;
     col->resolution_form = header >> BLOCK_RESOLUTION_SHIFT; /* bits 6-7 make it an unknown one */
     *resolution = resolution_read(c, col->resolution_form, *resolution);
     if (header & BLOCK_HAS_BITMAP) {
@@ -252,15 +257,33 @@ enum err block_decode(struct slice in, size_t samples, size_t channels_max, int6
     return OK;
 }
 
+static bool parse_plain_column(struct slice in, size_t samples, struct column *col)
+{
+    struct cursor c = cursor_of(in);
+    double resolution = 1;
+    parse_column(&c, samples, &resolution, col);
+    return cursor_end(&c) == OK && col->resolution_form == BLOCK_RESOLUTION_SAME;
+}
+
 enum err block_column_decode(struct slice in, size_t samples, int64_t *values)
 {
+    struct column col;
     if (samples == 0 || samples > BLOCK_SAMPLES_MAX) {
         return ERR_RANGE;
     }
-    struct cursor c = cursor_of(in);
-    double resolution = 1;
+    bool fits = parse_plain_column(in, samples, &col) && expand_column(&col, in.ptr + in.len, samples, values);
+    return fits ? OK : ERR_MALFORMED;
+}
+
+enum err block_column_check(struct slice in, size_t samples, size_t *ret_present)
+{
     struct column col;
-    parse_column(&c, samples, &resolution, &col);
-    bool fits = cursor_end(&c) == OK && col.resolution_form == BLOCK_RESOLUTION_SAME;
-    return fits && expand_column(&col, c.end, samples, values) ? OK : ERR_MALFORMED;
+    if (samples == 0 || samples > BLOCK_SAMPLES_MAX) {
+        return ERR_RANGE;
+    }
+    if (!parse_plain_column(in, samples, &col) || (col.wide && !wide_holds(&col, in.ptr + in.len, samples))) {
+        return ERR_MALFORMED;
+    }
+    *ret_present = col.n;
+    return OK;
 }

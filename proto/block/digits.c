@@ -54,11 +54,6 @@ static inline uint64_t divide(uint64_t x, struct reciprocal by)
     return (uint64_t)((unsigned __int128)x * by.times >> 64) >> by.shift;
 }
 
-size_t digits_bits(size_t n, unsigned code)
-{
-    return code <= DIGITS_GROUP_MAX ? (n * code + 3) / 4 : code <= DIGITS_PLAIN_MAX ? n * (code - DIGITS_PLAIN_BIAS) : n * 64;
-}
-
 unsigned digits_code(uint64_t max)
 {
     if (max == 0) {
@@ -74,25 +69,6 @@ unsigned digits_code(uint64_t max)
         code++;
     }
     return code;
-}
-
-bool digits_code_valid(unsigned code)
-{
-    return code == 0 || (code <= DIGITS_GROUP_MAX ? radices[code].r > 1 : code <= DIGITS_WHOLE);
-}
-
-size_t digits_bytes(size_t count, unsigned code)
-{
-    return (digits_bits(count, code) + 7) / 8;
-}
-
-unsigned digits_bound_bits(unsigned code)
-{
-    if (code > DIGITS_PLAIN_MAX) {
-        return 64;
-    }
-    /* A group of any bits has a last digit up to 2^code / r^3, and (2^(code/4) / r)^3 < 2 for every radix above. */
-    return code > DIGITS_GROUP_MAX ? code - DIGITS_PLAIN_BIAS : code == 0 ? 0 : code / 4 + 2;
 }
 
 static void put_bits(uint8_t *out, size_t at, uint64_t x, unsigned bits)
@@ -139,14 +115,15 @@ static inline uint64_t load_bits(const uint8_t *in, const uint8_t *end, size_t a
     return x >> at % 8;
 }
 
-static inline void split_group(uint64_t x, const struct radix *radix, uint64_t digits[4])
+/* Straight into the place: by way of an array the compiler's vector load would wait for four scalar stores. */
+static inline void split_group(uint64_t x, const struct radix *radix, uint64_t add, int64_t *values)
 {
     uint64_t high = divide(x, radix->by_square), low = x - high * radix->square;
     uint64_t d1 = divide(low, radix->by_r), d3 = divide(high, radix->by_r);
-    digits[0] = low - d1 * radix->r;
-    digits[1] = d1;
-    digits[2] = high - d3 * radix->r;
-    digits[3] = d3;
+    values[0] = (int64_t)(add + low - d1 * radix->r);
+    values[1] = (int64_t)(add + d1);
+    values[2] = (int64_t)(add + high - d3 * radix->r);
+    values[3] = (int64_t)(add + d3);
 }
 
 static void read_groups(const uint8_t *in, const uint8_t *end, size_t count, unsigned code, uint64_t add,
@@ -154,20 +131,15 @@ static void read_groups(const uint8_t *in, const uint8_t *end, size_t count, uns
 {
     const struct radix radix = radices[code];
     uint64_t mask = (UINT64_C(1) << code) - 1;
-    uint64_t digits[4];
     size_t i = 0, at = 0;
     for (; i + 4 <= count; i += 4, at += code) {
-        split_group(load_bits(in, end, at) & mask, &radix, digits);
-        for (size_t j = 0; j < 4; j++) {
-            values[i + j] = (int64_t)(add + digits[j]);
-        }
+        split_group(load_bits(in, end, at) & mask, &radix, add, values + i);
     }
     if (i < count) {
+        int64_t last[4];
         mask = (UINT64_C(1) << digits_bits(count - i, code)) - 1;
-        split_group(load_bits(in, end, at) & mask, &radix, digits);
-        for (size_t j = 0; i + j < count; j++) {
-            values[i + j] = (int64_t)(add + digits[j]);
-        }
+        split_group(load_bits(in, end, at) & mask, &radix, add, last);
+        memcpy(values + i, last, (count - i) * sizeof(*last));
     }
 }
 

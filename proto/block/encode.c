@@ -2,8 +2,8 @@
 /*
  * encode - integers to the shortest of the column forms (block.h has the format).
  *
- * In: columns of samples; out: bytes appended to a buffer. Sizes of all forms are computed first, so a column is written
- * once. About 1 us for 32 samples; memory is on the stack (16 KiB), nothing else is kept.
+ * In: columns of samples; out: bytes appended to a buffer. Sizes of all forms are computed first, so a column is
+ * written once. About 0.8 us for 32 samples; memory is on the stack (16 KiB), nothing else is kept.
  */
 #include "proto/block/block.h"
 

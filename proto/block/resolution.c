@@ -105,22 +105,28 @@ static double scale_two(unsigned mantissa, int exponent)
 
 double resolution_read(struct cursor *c, unsigned form, double previous)
 {
-    double resolution = previous;
-    if (form == BLOCK_RESOLUTION_TEN || form == BLOCK_RESOLUTION_DECIMAL) {
-        unsigned mantissa = form == BLOCK_RESOLUTION_TEN ? 1 : cursor_u8(c);
-        int exponent = (int8_t)cursor_u8(c);
-        bool fits = exponent >= -TENS_MAX && exponent <= TENS_MAX;
-        resolution = fits ? scale_ten(mantissa, exponent) : 0;
-    } else if (form == BLOCK_RESOLUTION_BINARY) {
-        unsigned mantissa = cursor_u8(c);
-        resolution = scale_two(mantissa, (int8_t)cursor_u8(c));
-    } else if (form == BLOCK_RESOLUTION_DOUBLE) {
+    double resolution = 0;
+    if (form == BLOCK_RESOLUTION_SAME) {
+        return previous;
+    }
+    if (form == BLOCK_RESOLUTION_DOUBLE) {
         uint64_t bits = cursor_u64le(c);
         memcpy(&resolution, &bits, 8);
-    } else if (form != BLOCK_RESOLUTION_SAME) {
+        c->failed |= !block_resolution_valid(resolution);
+        return resolution;
+    }
+    /* What two bytes say is valid unless it is 0. */
+    unsigned mantissa = form == BLOCK_RESOLUTION_TEN ? 1 : cursor_u8(c);
+    int exponent = (int8_t)cursor_u8(c);
+    bool in_tens = exponent >= -TENS_MAX && exponent <= TENS_MAX;
+    if (form == BLOCK_RESOLUTION_BINARY) {
+        resolution = scale_two(mantissa, exponent);
+    } else if (in_tens && (form == BLOCK_RESOLUTION_TEN || form == BLOCK_RESOLUTION_DECIMAL)) {
+        resolution = scale_ten(mantissa, exponent);
+    } else {
         c->failed = true;
     }
-    c->failed |= !block_resolution_valid(resolution);
+    c->failed |= mantissa == 0;
     return resolution;
 }
 

@@ -53,16 +53,17 @@ static enum err on_entry(void *arg, const char *sender, const struct window_head
                          const struct inbox_entry *entry, bool forgotten, struct buffer *out)
 {
     struct receive *r = arg;
-    const char *why = NULL;
+    struct records_outcome outcome;
     if (r->channel == TOPIC_UP) {
-        TRY(records_from_gateway(&r->records, sender, header, entry, forgotten, r->wall_us, out, &why));
+        TRY(records_from_gateway(&r->records, sender, header, entry, forgotten, r->wall_us, out, &outcome));
     } else {
-        TRY(records_from_device(&r->records, sender, header, entry, forgotten, r->wall_us, out, &why));
+        TRY(records_from_device(&r->records, sender, header, entry, forgotten, r->wall_us, out, &outcome));
     }
     r->stats.records++;
-    if (why != NULL) {
+    inbox_note(r->inbox, outcome.gaps, outcome.suppressed);
+    if (outcome.why != NULL) {
         r->stats.records_refused++;
-        refuse(r, sender, RECEIVE_BAD_RECORD, why);
+        refuse(r, sender, RECEIVE_BAD_RECORD, outcome.why);
     }
     return OK;
 }

@@ -10,6 +10,8 @@
 
 #include <stdio.h>
 
+#include "core/base/cursor.h"
+
 enum err records_init(struct records *r, const char *receiver)
 {
     buffer_init(&r->scratch, WIRE_RECORD_MAX);
@@ -54,14 +56,57 @@ static enum err gap_record(struct records *r, uint64_t first, uint64_t last, Wei
     return wire_gap_pack(first, last, reason, wall_us, &r->scratch);
 }
 
+/* Field numbers of Record's oneof (proto/schema/weir.proto); peeked at, since only ranges are counted here. */
+enum { FIELD_GAP = 13, FIELD_SUPPRESSED = 14, WIRE_VARINT = 0, WIRE_BYTES = 2 };
+
+static void count_range(struct slice record, uint64_t numbers, struct records_outcome *outcome)
+{
+    struct cursor c = cursor_of(record);
+    while (!c.failed && cursor_left(&c) > 0) {
+        uint64_t tag = cursor_varint(&c);
+        if (tag == (FIELD_GAP << 3 | WIRE_BYTES)) {
+            outcome->gaps = numbers;
+            return;
+        }
+        if (tag == (FIELD_SUPPRESSED << 3 | WIRE_BYTES)) {
+            outcome->suppressed = numbers;
+            return;
+        }
+        if ((tag & 7) == WIRE_VARINT) {
+            (void)cursor_varint(&c); /* schema and span stand in front */
+        } else {
+            return; /* another kind */
+        }
+    }
+}
+
+/* What is stored for the record of f: itself, the new part of a range, or a gap. */
+static enum err sound_record(struct records *r, struct wire_forward *f, uint64_t wall_us,
+                             struct records_outcome *outcome)
+{
+    const char *why = NULL;
+    uint64_t numbers = f->last - f->first + 1;
+    if (wire_record_check(f->record, f->first, f->last, &why) == OK) {
+        count_range(f->record, numbers, outcome);
+        return OK;
+    }
+    if (shrink_range(r, f->record, f->first, f->last) == OK) {
+        count_range(buffer_slice(&r->scratch), numbers, outcome);
+    } else {
+        outcome->why = why ? why : "record";
+        outcome->gaps = numbers;
+        TRY(gap_record(r, f->first, f->last, WEIR__V1__GAP_REASON__DAMAGED, wall_us));
+    }
+    f->record = buffer_slice(&r->scratch);
+    return OK;
+}
+
 enum err records_from_device(struct records *r, const char *sender, const struct window_header *header,
                              const struct inbox_entry *entry, bool forgotten, uint64_t wall_us, struct buffer *out,
-                             const char **ret_why)
+                             struct records_outcome *ret_outcome)
 {
     struct wire_forward *f = &r->out;
-    size_t sender_len = strnlen(sender, ID_MAX);
-    memcpy(f->device, sender, sender_len);
-    f->device[sender_len] = '\0';
+    memcpy(f->device, sender, strnlen(sender, ID_MAX) + 1);
     f->epoch = header->epoch;
     f->first = entry->first;
     f->last = entry->last;
@@ -69,20 +114,12 @@ enum err records_from_device(struct records *r, const char *sender, const struct
     f->received_us = wall_us;
     f->lane = header->lane;
     f->record = entry->body;
-    *ret_why = NULL;
+    *ret_outcome = (struct records_outcome){.why = NULL};
     if (forgotten) {
         TRY(gap_record(r, entry->first, entry->last, WEIR__V1__GAP_REASON__RECEIVER_LOST, wall_us));
         f->record = buffer_slice(&r->scratch);
-    } else if (wire_record_check(entry->body, entry->first, entry->last, ret_why) != OK) {
-        if (shrink_range(r, entry->body, entry->first, entry->last) == OK) {
-            *ret_why = NULL;
-        } else {
-            *ret_why = *ret_why ? *ret_why : "record";
-            TRY(gap_record(r, entry->first, entry->last, WEIR__V1__GAP_REASON__DAMAGED, wall_us));
-        }
-        f->record = buffer_slice(&r->scratch);
     } else {
-        *ret_why = NULL;
+        TRY(sound_record(r, f, wall_us, ret_outcome));
     }
     return wire_forward_encode(f, out);
 }
@@ -110,33 +147,40 @@ static enum err forward_part(struct records *r, struct wire_forward *f, uint64_t
     return wire_forward_encode(f, out);
 }
 
+/* ERR_RANGE: the Forward contradicts itself or its frame. */
+static enum err check_forward(const struct wire_forward *f, const struct window_header *header, uint64_t span)
+{
+    uint64_t record_span = 0;
+    TRY(wire_record_span(f->record, &record_span));
+    bool sound = f->lane == header->lane && record_span == f->last - f->first + 1 && record_span >= span;
+    return sound ? OK : ERR_RANGE;
+}
+
 enum err records_from_gateway(struct records *r, const char *sender, const struct window_header *header,
                               const struct inbox_entry *entry, bool forgotten, uint64_t wall_us, struct buffer *out,
-                              const char **ret_why)
+                              struct records_outcome *ret_outcome)
 {
     struct wire_forward f;
-    uint64_t span = entry->last - entry->first + 1, record_span = 0;
-    *ret_why = NULL;
+    uint64_t span = entry->last - entry->first + 1;
+    *ret_outcome = (struct records_outcome){.why = NULL};
     if (forgotten) {
         return receive_hop_gap(sender, header->epoch, header->lane, entry->first, entry->last,
                                WEIR__V1__GAP_REASON__RECEIVER_LOST, wall_us, out);
     }
     enum err err = wire_forward_decode(entry->body, &f);
-    if (err == OK) {
-        err = wire_record_span(f.record, &record_span);
-    }
-    if (err == OK && (f.first == 0 || f.last < f.first || f.last > WIRE_NUMBER_MAX || f.epoch == 0 ||
-                      f.lane != header->lane || record_span != f.last - f.first + 1)) {
-        err = ERR_RANGE;
-    }
-    if (err == OK && record_span == span) {
+    err = err == OK ? check_forward(&f, header, span) : err;
+    if (err == OK && f.last - f.first + 1 == span) {
+        count_range(f.record, span, ret_outcome);
         buffer_put_slice(out, entry->body);
         return buffer_err(out);
     }
-    if (err == OK && record_span > span && forward_part(r, &f, span, out) == OK) {
+    if (err == OK && forward_part(r, &f, span, out) == OK) {
+        count_range(f.record, span, ret_outcome);
         return OK;
     }
-    *ret_why = "forward";
+    buffer_reset(out);
+    ret_outcome->why = "forward";
+    ret_outcome->gaps = span;
     return receive_hop_gap(sender, header->epoch, header->lane, entry->first, entry->last,
                            WEIR__V1__GAP_REASON__DAMAGED, wall_us, out);
 }

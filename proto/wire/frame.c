@@ -3,7 +3,7 @@
  * frame - Frame by hand: what a PUBLISH on <...>/tele and <...>/up carries.
  *
  * In: a payload as the broker delivered it. Out: the header that core/window judges, and the records with the numbers
- * they cover, borrowed. Nothing is allocated; two passes: fields in any order first, numbers by the records' spans then.
+ * they cover, borrowed. Nothing is allocated; two passes: fields in any order, then numbers by the records' spans.
  * Invariants of an accepted frame: 1 <= base <= first <= last <= top <= WIRE_NUMBER_MAX, epoch and boot are not 0, at
  * least one record.
  */

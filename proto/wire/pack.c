@@ -2,13 +2,14 @@
 /*
  * pack - Records through protobuf-c: unpacked into an arena that bounds memory, packed into a buffer.
  *
- * protobuf-c has neither a depth nor a memory limit of its own; the schema has no recursion, and the arena's size is the
- * limit. Whoever packs gets told at once when the receiver's wire_record_check would refuse the record: once durable, it
- * would stand in its stream's way.
+ * protobuf-c has neither a depth nor a memory limit of its own; the schema has no recursion, and the arena's size is
+ * the limit. Whoever packs gets told at once when the receiver's wire_record_check would refuse the record: once
+ * durable, it would stand in its stream's way.
  */
 #include "proto/wire/wire.h"
 
 #include "core/crypt/crypt.h"
+#include "proto/wire/wire_internal.h"
 
 /* Tells a spent budget from bad bytes, which protobuf-c does not. */
 struct budget {
@@ -37,12 +38,14 @@ enum err wire_record_unpack(struct slice record, struct arena *arena, Weir__V1__
     if (record.len > WIRE_RECORD_MAX) {
         return ERR_RANGE;
     }
+    bool readable;
+    TRY(wire_record_readable(record, &readable));
+    if (!readable) {
+        return ERR_UNSUPPORTED;
+    }
     Weir__V1__Record *r = weir__v1__record__unpack(&allocator, record.len, record.ptr);
     if (r == NULL) {
         return budget.spent ? ERR_NOMEM : ERR_MALFORMED;
-    }
-    if (r->schema > WIRE_SCHEMA || r->kind_case == WEIR__V1__RECORD__KIND__NOT_SET) {
-        return ERR_UNSUPPORTED;
     }
     *ret_record = r;
     return OK;

@@ -104,6 +104,14 @@ enum err wire_record_span(struct slice record, uint64_t *ret_span)
     return OK;
 }
 
+enum err wire_record_readable(struct slice record, bool *ret_readable)
+{
+    struct outer o;
+    TRY(read_outer(record, &o));
+    *ret_readable = o.schema <= WIRE_SCHEMA && o.kinds_seen > 0;
+    return OK;
+}
+
 /* UTF-8 without NUL, which would cut the text short for everybody who reads it as a C string. */
 static bool text_valid(struct slice text, size_t max)
 {
@@ -124,21 +132,6 @@ static double as_double(uint64_t bits)
     double v;
     memcpy(&v, &bits, 8);
     return v;
-}
-
-/* Distances of irregular samples: one for each sample, none missing. */
-static bool times_valid(struct slice times, size_t samples)
-{
-    int64_t distances[BLOCK_SAMPLES_MAX];
-    if (block_column_decode(times, samples, distances) != OK) {
-        return false;
-    }
-    for (size_t i = 0; i < samples; i++) {
-        if (distances[i] == BLOCK_MISSING) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static enum err check_block(struct slice body, const char **ret_why)
@@ -170,7 +163,8 @@ static enum err check_block(struct slice body, const char **ret_why)
     if (period_us == 0 && samples > 1 && times.len == 0) {
         return wire_fail(ret_why, ERR_RANGE, "block.period_us");
     }
-    if (times.len > 0 && !times_valid(times, (size_t)samples)) {
+    size_t present = 0;
+    if (times.len > 0 && (block_column_check(times, (size_t)samples, &present) != OK || present != samples)) {
         return wire_fail(ret_why, ERR_MALFORMED, "block.times");
     }
     enum err err = block_check(columns, (size_t)samples, NULL);

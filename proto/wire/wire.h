@@ -39,8 +39,9 @@ struct wire_frame {
 };
 /* Decodes a frame; entries[0..count) receive the records with their numbers. is_forward tells whether the records are
  * Forwards (whose span is last - first + 1) or Records.
- * ERR_MALFORMED bytes, ERR_RANGE a number, count or identity, ERR_UNSUPPORTED version. *ret_why (may be NULL) receives a
- * constant text that names the field. */
+ * ERR_MALFORMED bytes, ERR_RANGE a number, count or identity, ERR_UNSUPPORTED version; *ret_why (may be NULL) then
+ * receives a constant text that names the field. Of an accepted frame holds: 1 <= base <= first <= last <= top <=
+ * WIRE_NUMBER_MAX, epoch and boot are not 0, at least one record. */
 enum err wire_frame_decode(struct slice in, bool is_forward, struct wire_frame *ret_frame, struct wire_entry *entries,
                            size_t entries_max, const char **ret_why) MUST_CHECK;
 /* Appends one encoded frame; bodies are written as they are. software (may be NULL) goes into the hello. ERR_RANGE: no
@@ -66,15 +67,18 @@ struct wire_forward {
 enum err wire_forward_decode(struct slice in, struct wire_forward *ret_forward) MUST_CHECK;
 enum err wire_forward_encode(const struct wire_forward *forward, struct buffer *out) MUST_CHECK;
 
-/* The numbers that a Record covers (its span, 1 if absent), without unpacking it. ERR_MALFORMED. */
+/* The numbers that a Record covers (its span, 1 if absent), without unpacking it. ERR_MALFORMED; ERR_RANGE
+ * above WIRE_NUMBER_MAX. */
 enum err wire_record_span(struct slice record, uint64_t *ret_span) MUST_CHECK;
-/* Full check without keeping anything: well-formed, known limits, block decodes, no NaN where a value is required, gap
- * and suppressed ranges equal first..last. An unknown kind or a later schema is accepted (ERR_UNSUPPORTED is returned by
- * wire_record_unpack only). ERR_MALFORMED, ERR_RANGE. arena is reset by the caller. */
+/* Full check without keeping or allocating anything: well-formed, within the limits, texts are UTF-8, block decodes,
+ * doubles are numbers (Event.value may be NaN: no value), the span equals first..last, gap and suppressed ranges too.
+ * An unknown kind or a later schema is accepted (only wire_record_unpack says ERR_UNSUPPORTED). ERR_MALFORMED, ERR_RANGE;
+ * *ret_why (may be NULL) then names the field. Any thread. */
 enum err wire_record_check(struct slice record, uint64_t first, uint64_t last, const char **ret_why) MUST_CHECK;
-/* Unpacks into arena. ERR_MALFORMED, ERR_NOMEM (budget), ERR_UNSUPPORTED (no kind known to us). */
+/* Unpacks into arena. ERR_MALFORMED, ERR_NOMEM (budget), ERR_UNSUPPORTED (later schema, or no kind known
+ * to us), ERR_RANGE (size). */
 enum err wire_record_unpack(struct slice record, struct arena *arena, Weir__V1__Record **ret_record) MUST_CHECK;
-/* Packs and appends. */
+/* Packs and appends. ERR_RANGE, ERR_MALFORMED: wire_record_check would refuse it at the receiver; nothing is appended. */
 enum err wire_record_pack(const Weir__V1__Record *record, struct buffer *out) MUST_CHECK;
 /* A whole Record that declares first..last as lost. */
 enum err wire_gap_pack(uint64_t first, uint64_t last, Weir__V1__GapReason reason, uint64_t wall_us,

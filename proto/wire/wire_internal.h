@@ -4,8 +4,8 @@
  * known size.
  *
  * Reading: in a bounded slice; out the fields one by one. A message's table says which wire type each of its fields
- * has; a known field with another type fails, a field that the table does not know is skipped, groups and field number 0
- * fail. Whoever walks lets the last of several equal scalar fields win, as protobuf does.
+ * has; a known field with another type fails, a field that the table does not know is skipped, groups and field
+ * number 0 fail. Whoever walks lets the last of several equal scalar fields win, as protobuf does.
  * Writing: struct pen never checks for room; the caller's array is as large as the longest message head
  * (PEN_*_MAX say what each piece takes). Fields with the default value are left out, as proto3 does.
  */
@@ -41,7 +41,8 @@ static inline uint64_t wire_varint(struct cursor *c)
 }
 
 /* The next field; false at the end and on failure (cursor_err tells). */
-static inline bool wire_next(struct cursor *c, struct wire_table table, struct wire_field *f)
+static inline __attribute__((always_inline)) bool wire_next(struct cursor *c, struct wire_table table,
+                                                            struct wire_field *f)
 {
     if (c->failed || c->at == c->end) {
         return false;
@@ -60,6 +61,7 @@ static inline bool wire_next(struct cursor *c, struct wire_table table, struct w
     }
     f->number = (uint32_t)number;
     f->known = kind != 0;
+    f->value = 0;
     if (type == WIRE_VARINT) {
         f->value = wire_varint(c);
     } else if (type == WIRE_BYTES) {
@@ -97,6 +99,9 @@ static inline bool wire_identity(struct slice in, char ret_identity[ID_MAX + 1])
 enum { WIRE_FORWARD_HEAD_MAX = 256 };
 /* last - first + 1 of a Forward. ERR_MALFORMED, ERR_RANGE. */
 enum err wire_forward_span(struct slice in, uint64_t *ret_span) MUST_CHECK;
+
+/* May this tier unpack the record: its schema is ours and it has a kind that we know? ERR_MALFORMED. */
+enum err wire_record_readable(struct slice record, bool *ret_readable) MUST_CHECK;
 
 /* ---- writing ---- */
 enum {

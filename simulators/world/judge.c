@@ -10,7 +10,7 @@
  */
 #include "simulators/world/world_internal.h"
 
-#include <math.h>
+#include <stdio.h>
 #include <uthash.h>
 
 #include "core/log/log.h"

@@ -266,7 +266,8 @@ int64_t world_now_us(const struct world *w)
 static void check_order(struct world *w)
 {
     struct node *g = gateway_node(w);
-    if (!alive(g)) {
+    struct inbox *inbox = alive(g) ? gateway_inbox(g->gateway) : NULL;
+    if (inbox == NULL) {
         return;
     }
     for (size_t i = 0; i + 2 < w->count; i++) {
@@ -278,7 +279,7 @@ static void check_order(struct world *w)
         report_stats(agent_report(n->agent), &stats);
         for (unsigned lane = 0; lane < 2; lane++) {
             const struct window_stream *s =
-                inbox_stream(gateway_inbox(g->gateway), n->name, stats.lane[lane].epoch);
+                inbox_stream(inbox, n->name, stats.lane[lane].epoch);
             uint64_t hwm = s ? s->hwm : 0;
             if (s != NULL && !s->closed && (stats.lane[lane].acked > hwm || hwm > stats.lane[lane].durable)) {
                 w->order_broken++;

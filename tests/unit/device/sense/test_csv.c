@@ -181,7 +181,7 @@ static void bits_give_the_step_of_such_a_converter(void **state)
     struct sense *sense = open_csv(s, "adc.csv", (struct sense_options){.bits = 12});
     size_t count;
     const struct sense_channel *c = sense_channels(sense, &count);
-    CHECK(c[0].resolution == 24.0 / 10000); /* 10 / 4096 = 0.00244 to two digits */
+    CHECK(c[0].resolution == 10.0 / 4096);
     CHECK(c[1].resolution == 1);
     CHECK(c[2].resolution == 0.01); /* no range: the decimals */
     sense_close(sense);

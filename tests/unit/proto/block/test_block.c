@@ -275,8 +275,14 @@ static void a_time_column_comes_back_and_takes_no_resolution(void **state)
     CHECK_OK(block_column_encode(values, 33, &out));
     CHECK_OK(block_column_decode(buffer_slice(&out), 33, again));
     CHECK(memcmp(values, again, 33 * sizeof(*values)) == 0);
+    size_t present = 0;
+    CHECK_OK(block_column_check(buffer_slice(&out), 33, &present));
+    CHECK_INT(present, 33);
     buffer_put_u8(&out, 0);
     CHECK_ERR(block_column_decode(buffer_slice(&out), 33, again), ERR_MALFORMED);
+    CHECK_ERR(block_column_check(buffer_slice(&out), 33, &present), ERR_MALFORMED);
+    CHECK_OK(block_column_check(slice_of("\x04\x05\x02", 3), 3, &present));
+    CHECK_INT(present, 2);
     CHECK_ERR(block_column_decode(slice_of("\x08\x00\x02", 3), 1, again), ERR_MALFORMED);
     CHECK_ERR(block_column_decode(slice_of(NULL, 0), 1, again), ERR_MALFORMED);
     CHECK_ERR(block_column_encode(values, 0, &out), ERR_RANGE);

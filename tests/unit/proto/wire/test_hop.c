@@ -67,7 +67,8 @@ static void an_ack_that_breaks_a_limit_is_refused(void **state)
 
 static void some_forward(uint64_t seed, struct wire_forward *fw, uint8_t *body)
 {
-    *fw = (struct wire_forward){.epoch = mix_u64(seed) | 1, .lane = (uint8_t)(seed % 3), .received_us = some_number(seed)};
+    *fw = (struct wire_forward){.epoch = mix_u64(seed) | 1, .lane = (uint8_t)(seed % 3)};
+    fw->received_us = some_number(seed);
     snprintf(fw->device, sizeof(fw->device), "device-%llu", (unsigned long long)mix_u64(seed) % 100000);
     snprintf(fw->gateway, sizeof(fw->gateway), "gw_%llu", (unsigned long long)seed % 10);
     fw->first = some_number(seed * 3) / 2 + 1;

@@ -291,7 +291,7 @@ static void what_is_still_to_come_is_accepted_but_not_unpacked(void **state)
     CHECK_OK(wire_record_check(kind, 1, 1, NULL));
     CHECK_ERR(wire_record_unpack(kind, &arena, &again), ERR_UNSUPPORTED);
     CHECK_OK(wire_record_check(schema, 1, 1, NULL));
-    CHECK(wire_record_unpack(schema, &arena, &again) != OK);
+    CHECK_ERR(wire_record_unpack(schema, &arena, &again), ERR_UNSUPPORTED);
     CHECK_ERR(wire_record_check(slice_of("\x10\x01", 2), 1, 1, NULL), ERR_RANGE); /* schema 0 */
     CHECK_ERR(wire_record_check(slice_of(NULL, 0), 1, 1, NULL), ERR_RANGE);
     arena_deinit(&arena);

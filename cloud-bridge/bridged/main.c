@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * weir-bridge: the parts of the real world put together, signals, the control socket. Exit: 0 ended on request, 1 failed,
+ * 2 configuration.
+ */
+#include <signal.h>
+#include <stdio.h>
+
+#include "cloud-bridge/bridged/bridged.h"
+#include "cloud-bridge/bridged/settings.h"
+#include "core/base/json.h"
+#include "core/control/control.h"
+#include "core/daemon/daemon.h"
+#include "core/log/log.h"
+#include "core/loop/loop.h"
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2 };
+enum { WATCH_US = 50000, STOP_LIMIT_US = 10000000, LEDGER_ROWS = 20000, TAIL_ROWS = 100, SINKS_MAX = 2 };
+
+struct app {
+    struct settings settings;
+    struct loop *loop;
+    struct crypt_aead *aead;
+    struct store *store;
+    struct daemon_link link;
+    struct sink_sqlite_reader *reader; /* NULL without the SQLite sink */
+    struct bridge *bridge;
+    struct control_server *control;
+    struct loop_timer watch;
+    int64_t stop_by_us; /* 0 = not stopping */
+    int exit;
+};
+
+/* ---- the operator's questions ---- */
+static int answer_error(struct buffer *body, int status, const char *text)
+{
+    struct json j;
+    buffer_reset(body);
+    json_init(&j, body);
+    json_object(&j, NULL);
+    json_str(&j, "error", text);
+    json_object_end(&j);
+    return status;
+}
+
+static int answer_status(void *arg, const struct control_request *request, struct buffer *body)
+{
+    struct app *app = arg;
+    (void)request;
+    bridge_status_json(app->bridge, body);
+    return 200;
+}
+
+static int answer_ledger(void *arg, const struct control_request *request, struct buffer *body)
+{
+    struct app *app = arg;
+    struct json j;
+    enum err err = OK;
+    json_init(&j, body);
+    json_object(&j, NULL);
+    json_str(&j, "program", "bridge");
+    json_str(&j, "id", app->settings.id);
+    json_array(&j, "streams");
+    if (app->reader != NULL) {
+        err = sink_sqlite_ledger_json(app->reader, control_param(request, "device"), LEDGER_ROWS, &j);
+    }
+    json_array_end(&j);
+    json_array(&j, "intake");
+    bridge_hops_json(app->bridge, &j);
+    json_array_end(&j);
+    json_object_end(&j);
+    return err == OK ? 200 : answer_error(body, 503, "the SQLite sink cannot be read now");
+}
+
+static bool parse_number(const char *text, int64_t preset, int64_t *ret_value)
+{
+    char *end = NULL;
+    *ret_value = preset;
+    if (text == NULL) {
+        return true;
+    }
+    *ret_value = strtoll(text, &end, 10);
+    return end != text && *end == '\0';
+}
+
+static int answer_tail(void *arg, const struct control_request *request, struct buffer *body)
+{
+    struct app *app = arg;
+    const char *device = control_param(request, "device");
+    int64_t after = 0, limit = 0;
+    if (app->reader == NULL) {
+        return answer_error(body, 404, "no SQLite sink is configured");
+    }
+    if (device == NULL || !id_valid(slice_str(device)) || !parse_number(control_param(request, "after"), -1, &after) ||
+        !parse_number(control_param(request, "limit"), TAIL_ROWS, &limit) || limit < 0) {
+        return answer_error(body, 400, "needs device=ID; after=ROW and limit=N are numbers");
+    }
+    if (sink_sqlite_tail_json(app->reader, device, after, (size_t)limit, body) != OK) {
+        return answer_error(body, 503, "the SQLite sink cannot be read now");
+    }
+    return 200;
+}
+
+static const struct control_route routes[] = {
+    {"/status", answer_status}, {"/ledger", answer_ledger}, {"/tail", answer_tail}, {NULL, NULL}};
+
+/* ---- signals ---- */
+static void on_end(void *arg, int signo)
+{
+    struct app *app = arg;
+    if (app->stop_by_us != 0) {
+        return;
+    }
+    log_info("stopping", KV_STR("signal", strsignal(signo)));
+    daemon_notify("STOPPING=1");
+    app->stop_by_us = loop_now_us(app->loop) + STOP_LIMIT_US;
+    bridge_stop(app->bridge);
+}
+
+static void on_reload(void *arg, int signo)
+{
+    struct app *app = arg;
+    struct settings fresh = {0};
+    size_t sets = 0;
+    const char *const *set = options_sets(&sets);
+    BUFFER(text, 64 * 1024);
+    (void)signo;
+    if (options_load(&settings_program, options_path(), set, sets, &fresh, &text) != OK) {
+        log_error("configuration not reloaded, the old one stays in force", KV_SLICE("problems", buffer_slice(&text)));
+        return;
+    }
+    options_apply_live(&settings_program, &app->settings, &fresh, &text);
+    options_free(&settings_program, &fresh);
+    log_setup("weir-bridge", (enum log_level)app->settings.log_level);
+    log_info("configuration reloaded", KV_SLICE("changed", buffer_slice(&text)));
+}
+
+/* Sees to what cannot be waited for by an event: failure, and the end of stopping. */
+static void on_watch(void *arg)
+{
+    struct app *app = arg;
+    const char *failure = bridge_failure(app->bridge);
+    if (store_broken(app->store) || failure != NULL) {
+        log_error("cannot go on", KV_STR("store", app->settings.store.path),
+                  KV_STR("reason", failure ? failure : "the store cannot be written any more"));
+        app->exit = EXIT_FAILED;
+        loop_stop(app->loop);
+        return;
+    }
+    if (app->stop_by_us != 0 && (bridge_stopped(app->bridge) || loop_now_us(app->loop) >= app->stop_by_us)) {
+        loop_stop(app->loop);
+        return;
+    }
+    loop_timer_in(&app->watch, WATCH_US);
+}
+
+/* ---- start ---- */
+/* What is opened is in sinks[0..count) also when it fails. */
+static enum err open_sinks(struct app *app, struct sink sinks[SINKS_MAX], size_t *ret_count, struct fault *reterr)
+{
+    const struct settings *s = &app->settings;
+    *ret_count = 0;
+    if (s->sink_sqlite[0] != '\0') {
+        TRY(sink_sqlite_open(s->sink_sqlite, &sinks[*ret_count], reterr));
+        (*ret_count)++;
+        TRY(sink_sqlite_reader_open(s->sink_sqlite, &app->reader, reterr));
+    }
+    if (s->sink_file[0] != '\0') {
+        TRY(sink_file_open(s->sink_file, (uint64_t)s->sink_file_rotate, &sinks[*ret_count], reterr));
+        (*ret_count)++;
+    }
+    return OK;
+}
+
+static enum err make_bridge(struct app *app, struct fault *reterr)
+{
+    const struct settings *s = &app->settings;
+    struct sink sinks[SINKS_MAX];
+    size_t count = 0;
+    struct bridge_options options = {.site = s->site,
+                                     .bridge = s->id,
+                                     .software = WEIR_VERSION,
+                                     .aead = app->aead,
+                                     .commit_delay_us = s->commit_delay_us,
+                                     .commit_entries = (unsigned)s->commit_entries};
+    enum err err = open_sinks(app, sinks, &count, reterr);
+    if (err != OK) {
+        for (size_t i = 0; i < count; i++) {
+            sinks[i].ops->close(sinks[i].self);
+        }
+        return err;
+    }
+    return bridge_new(app->loop, app->link.bus, app->store, sinks, count, &options, &app->bridge, reterr);
+}
+
+static enum err open_bridge(struct app *app, struct fault *reterr)
+{
+    TRY(make_bridge(app, reterr));
+    if (app->settings.socket[0] != '\0') {
+        TRY(control_server_new(app->loop, app->settings.socket, routes, app, &app->control, reterr));
+    }
+    enum err err = loop_on_signal(app->loop, SIGTERM, on_end, app);
+    err = err == OK ? loop_on_signal(app->loop, SIGINT, on_end, app) : err;
+    err = err == OK ? loop_on_signal(app->loop, SIGHUP, on_reload, app) : err;
+    err = err == OK ? bridge_start(app->bridge) : err;
+    if (err != OK) {
+        return fault_set(reterr, err, "cannot start: %s", err_name(err));
+    }
+    loop_timer_init(&app->watch, app->loop, on_watch, app);
+    loop_timer_in(&app->watch, WATCH_US);
+    return OK;
+}
+
+static int run(struct app *app)
+{
+    struct fault fault = {.code = OK};
+    if (loop_new(&app->loop) != OK) {
+        log_error("no event loop");
+        return EXIT_FAILED;
+    }
+    if (daemon_link_open(app->loop, &app->settings.broker, app->settings.id, &app->link, &fault) != OK) {
+        log_error("cannot start", KV_STR("reason", fault.text));
+        return EXIT_CONFIG;
+    }
+    if (daemon_store_open(app->loop, &app->settings.store, BRIDGE_TABLES, BRIDGE_TABLE_COUNT, &app->store, &app->aead,
+                          &fault) != OK ||
+        open_bridge(app, &fault) != OK) {
+        log_error("cannot start", KV_STR("reason", fault.text));
+        return EXIT_FAILED;
+    }
+    daemon_notify("READY=1");
+    if (loop_run(app->loop) != OK) {
+        log_error("the event loop failed");
+        return EXIT_FAILED;
+    }
+    return app->exit;
+}
+
+int main(int argc, char **argv)
+{
+    struct app app = {0};
+    switch (options_main(&settings_program, argc, argv, &app.settings)) {
+    case OPTIONS_DONE:
+        return EXIT_OK;
+    case OPTIONS_BAD:
+        return EXIT_CONFIG;
+    case OPTIONS_RUN:
+        break;
+    }
+    log_setup("weir-bridge", (enum log_level)app.settings.log_level);
+    (void)signal(SIGPIPE, SIG_IGN);
+    int exit_code = run(&app);
+    loop_timer_cancel(&app.watch);
+    control_server_free(app.control);
+    daemon_link_close(&app.link);
+    bridge_free(app.bridge);
+    sink_sqlite_reader_free(app.reader);
+    store_close(app.store);
+    crypt_aead_free(app.aead);
+    loop_free(app.loop);
+    options_free(&settings_program, &app.settings);
+    return exit_code;
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * console_internal - what the verbs share: the command line taken apart, documents of the daemons, text tables.
+ */
+#ifndef CLOUD_BRIDGE_CONSOLE_CONSOLE_INTERNAL_H
+#define CLOUD_BRIDGE_CONSOLE_CONSOLE_INTERNAL_H
+
+#include <cjson/cJSON.h>
+
+#include "cloud-bridge/console/console.h"
+#include "core/base/base.h"
+#include "core/base/buffer.h"
+
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_NOT_FOUND = 3,
+    EXIT_UNREACHABLE = 4,
+    EXIT_DEGRADED = 5,
+};
+
+/* ---- console.c: the command line ---- */
+struct args {
+    const char *run;    /* folder of the control sockets */
+    const char *device; /* --device, or tail's DEVICE */
+    bool json, settled, once, watch, color;
+    int64_t watch_us;
+    int64_t lines;
+};
+struct verb; /* a row of the table */
+enum exit_code args_parse(int argc, char **argv, struct args *ret_args, const struct verb **ret_verb) MUST_CHECK;
+
+enum exit_code status_verb(const struct args *args);
+enum exit_code ledger_verb(const struct args *args);
+enum exit_code tail_verb(const struct args *args);
+
+/* Writes out to stdout; false when nobody reads it any more. */
+bool print_out(const struct buffer *out);
+void print_message(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* ---- docs.c: what the daemons said ---- */
+struct doc {
+    char *socket; /* owned; path */
+    cJSON *json;  /* owned; an object, or NULL: fault says why */
+    struct fault fault;
+};
+struct docs {
+    struct doc *items; /* owned */
+    size_t count;
+};
+void docs_deinit(struct docs *docs);
+/* Every *.sock of the folder in name order, not asked yet. ERR_NOT_FOUND (no such folder), ERR_DENIED, ERR_IO. */
+enum err docs_find(const char *run, struct docs *ret_docs, struct fault *reterr) MUST_CHECK;
+/* Asks one; answers other than 200 and 404 are faults, 404 leaves json NULL with ERR_NOT_FOUND. */
+void doc_ask(struct doc *doc, const char *target);
+void docs_ask(struct docs *docs, const char *target);
+enum err docs_add(struct docs *docs, const char *socket, struct doc **ret_doc) MUST_CHECK;
+/* "/ledger?device=" with the device escaped; ERR_NOMEM. */
+enum err target_for(const char *path, const char *device, char **ret_target) MUST_CHECK;
+
+/* Members of daemons' documents; never NULL. */
+const char *doc_text(const cJSON *object, const char *name);
+/* A whole number 0..2^53 (what a double holds exactly); false when it is missing or something else. */
+bool doc_u64(const cJSON *object, const char *name, uint64_t *ret_value);
+uint64_t doc_u64_or_0(const cJSON *object, const char *name);
+bool doc_is(const cJSON *object, const char *program);
+
+/* ---- table.c: aligned text ---- */
+enum paint { PAINT_NONE, PAINT_GOOD, PAINT_BAD };
+struct table {
+    const char *columns; /* one letter each: 'l' left, 'r' right */
+    size_t width;        /* columns */
+    struct cell {
+        char *text; /* owned */
+        enum paint paint;
+    } *cells; /* owned; row by row */
+    size_t count, cap;
+    enum err err;
+};
+void table_deinit(struct table *table);
+/* Adds the next cell; controls from outside become '?'. */
+void table_add(struct table *table, enum paint paint, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void table_print(const struct table *table, bool color, struct buffer *out);
+/* "45s", "12min", "2h03", "3d04h". */
+void put_age(int64_t seconds, char *out, size_t size);
+
+/* ---- status.c ---- */
+/* One screen of /status documents. Pure. */
+enum exit_code status_screen(const struct docs *docs, bool color, struct buffer *out);
+enum exit_code status_json(const struct docs *docs, struct buffer *out);
+
+/* ---- ledger.c ---- */
+enum tier { TIER_DEVICE = 1, TIER_GATEWAY = 2, TIER_BRIDGE = 4 };
+struct ledger_row {
+    char device[ID_MAX + 1];
+    uint64_t epoch;
+    uint64_t lane;
+    unsigned seen; /* tiers that named it */
+    uint64_t read; /* see ledger_read */
+    uint64_t device_durable, gateway_top, gateway_hwm, sink_hwm, sink_top, records, readings, gaps, suppressed;
+    bool closed, hop;
+    uint64_t in_flight;
+    bool balanced;
+    char verdict[120];
+};
+struct ledger_hop { /* gateway -> parent, one lane */
+    char gateway[ID_MAX + 1];
+    uint64_t epoch, lane;
+    bool has_sender, has_receiver;
+    uint64_t durable, acked, hwm;
+    bool balanced;
+    char verdict[120];
+};
+struct ledger {
+    const char *device; /* NULL = all */
+    unsigned tiers;     /* that answered */
+    struct ledger_row *rows;
+    size_t count, cap;
+    struct ledger_hop *hops;
+    size_t hop_count, hop_cap;
+    struct ledger_row total; /* balanced: all are; in_flight: sum */
+    size_t unbalanced;
+    char (*gateways)[ID_MAX + 1];
+    size_t gateway_count, gateway_cap;
+};
+void ledger_deinit(struct ledger *ledger);
+/* Adds one /ledger document. ERR_MALFORMED: nothing of it counts as said; ERR_NOMEM. */
+enum err ledger_add(struct ledger *ledger, const cJSON *doc, struct fault *reterr) MUST_CHECK;
+/* Sorts, judges, sums. No more documents afterwards. */
+void ledger_close(struct ledger *ledger);
+void ledger_print(const struct ledger *ledger, bool color, struct buffer *out);
+void ledger_json(const struct ledger *ledger, const struct docs *docs, struct buffer *out);
+/* settled: nothing may be in flight either. */
+enum exit_code ledger_exit(const struct ledger *ledger, bool settled);
+/* The order in which gateways must be asked so that numbers only grow: order[i] = index; parents before children. */
+void ledger_gateway_depths(const struct docs *docs, unsigned *ret_depth);
+
+/* ---- tail.c ---- */
+/* Appends the readings of a /tail document as lines; *cursor moves to the last row; returns how many. ERR_MALFORMED. */
+enum err tail_lines(const cJSON *doc, bool json, int64_t *cursor, struct buffer *out, size_t *ret_count) MUST_CHECK;
+
+#endif

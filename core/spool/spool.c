@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Numbers, bytes and what a batch may come to.
+ *
+ *   append   ring of pending entries -> settle(OK): durable     settle(failure): gone, next = durable + 1
+ *   trim     trimmed moves at once; keys go with the batch. A trim always deletes from the beginning of the epoch, so one
+ *            whose batch failed is made good by the next.
+ *   drop     as a trim, but taken back on failure: its gap record went down with it
+ *   create,  a second lane state is staged; it takes the first one's place on settle(OK) of its own batch
+ *   rebase
+ * Whether a settle is that of the batch in question is asked of the store (store_telling): trims under way before a rebase
+ * settle as well.
+ */
+#include "core/spool/spool_internal.h"
+
+#include <assert.h>
+
+enum { RING_FIRST = 64 };
+
+enum err spool_open(struct loop *loop, struct store *store, const struct spool_options *options, struct spool **ret_spool,
+                    struct fault *reterr)
+{
+    CLEANUP(spool_freep) struct spool *spool = calloc(1, sizeof *spool);
+    if (spool == NULL) {
+        return fault_set(reterr, ERR_NOMEM, "out of memory: lane %u of the store", options->lane);
+    }
+    spool->loop = loop;
+    spool->store = store;
+    spool->options = *options;
+    buffer_init(&spool->plain, 1024 * 1024 + 1);
+    TRY(meta_load(store, options, &spool->plain, &spool->lane, &spool->repaired, reterr));
+    spool->acked = spool->lane.trimmed;
+    *ret_spool = take(spool);
+    return OK;
+}
+
+void spool_free(struct spool *spool)
+{
+    if (spool == NULL) {
+        return;
+    }
+    buffer_deinit(&spool->plain);
+    free(spool->ring);
+    free(spool);
+}
+
+/* ---- looking ---- */
+uint64_t spool_epoch(const struct spool *spool)
+{
+    return spool->lane.epoch;
+}
+
+uint64_t spool_origin(const struct spool *spool)
+{
+    return spool->lane.origin;
+}
+
+bool spool_repaired(const struct spool *spool)
+{
+    return spool->repaired;
+}
+
+uint64_t spool_trimmed(const struct spool *spool)
+{
+    return spool->lane.trimmed;
+}
+
+uint64_t spool_durable(const struct spool *spool)
+{
+    return spool->lane.durable;
+}
+
+uint64_t spool_next(const struct spool *spool)
+{
+    return spool->staging ? spool->staged.next : spool->lane.next;
+}
+
+uint64_t spool_bytes(const struct spool *spool)
+{
+    return (spool->staging ? spool->staged.bytes : spool->lane.bytes) + spool->pending_bytes;
+}
+
+uint64_t spool_room(const struct spool *spool)
+{
+    uint64_t max = spool->options.max_bytes, bytes = spool_bytes(spool);
+    if (max == 0) {
+        return UINT64_MAX;
+    }
+    return bytes < max ? max - bytes : 0;
+}
+
+/* ---- the ring of pending entries ---- */
+static enum err ring_reserve(struct spool *spool)
+{
+    if (spool->ring_count < spool->ring_cap) {
+        return OK;
+    }
+    size_t cap = spool->ring_cap > 0 ? 2 * spool->ring_cap : RING_FIRST;
+    struct pending *ring = malloc(cap * sizeof *ring);
+    if (ring == NULL) {
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < spool->ring_count; i++) {
+        ring[i] = spool->ring[(spool->ring_head + i) & (spool->ring_cap - 1)];
+    }
+    free(spool->ring);
+    spool->ring = ring;
+    spool->ring_cap = cap;
+    spool->ring_head = 0;
+    return OK;
+}
+
+static void ring_push(struct spool *spool, uint64_t last, uint64_t bytes)
+{
+    size_t at = (spool->ring_head + spool->ring_count) & (spool->ring_cap - 1);
+    spool->ring[at] = (struct pending){.last = last, .bytes = bytes};
+    spool->ring_count++;
+    spool->pending_bytes += bytes;
+}
+
+static void ring_clear(struct spool *spool)
+{
+    spool->ring_head = 0;
+    spool->ring_count = 0;
+    spool->pending_bytes = 0;
+}
+
+/* ---- appending ---- */
+enum err spool_append(struct spool *spool, struct store_batch *batch, uint64_t span, struct slice body,
+                      uint64_t *ret_first)
+{
+    struct lane *lane = spool->staging ? &spool->staged : &spool->lane;
+    if (lane->epoch == 0) {
+        return ERR_AGAIN;
+    }
+    if (body.len > SPOOL_BODY_MAX || span == 0 || span > UINT64_MAX - 1 - lane->next) {
+        return ERR_RANGE;
+    }
+    size_t bytes = entry_bytes(spool->options.aead, body.len);
+    if (bytes > spool_room(spool)) {
+        return ERR_FULL;
+    }
+    TRY(ring_reserve(spool));
+    uint64_t first = lane->next, last = first + span - 1;
+    struct entry_key key = entry_key(spool->options.lane, lane->epoch, last);
+    TRY(entry_put(batch, spool->options.table, spool->options.aead, &key, ENTRY_PLAIN, first, body));
+    ring_push(spool, last, bytes);
+    lane->next = last + 1;
+    *ret_first = first;
+    return OK;
+}
+
+/* ---- walking over keys, for trims and recounts ---- */
+struct tally {
+    const struct spool *spool;
+    uint64_t wanted; /* stop when so many bytes are counted */
+    uint64_t bytes, last;
+};
+
+static bool add_to_tally(void *arg, struct slice key, struct slice value)
+{
+    struct tally *t = arg;
+    uint64_t last;
+    if (entry_key_parse(key, t->spool->options.lane, t->spool->lane.epoch, &last)) {
+        t->bytes += key.len + value.len;
+        t->last = last;
+    }
+    return t->bytes < t->wanted;
+}
+
+/* Entries whose last is in from..to, until wanted bytes are together. */
+static enum err tally(const struct spool *spool, uint64_t from, uint64_t to, uint64_t wanted, struct tally *ret_tally)
+{
+    *ret_tally = (struct tally){.spool = spool, .wanted = wanted, .last = from - 1};
+    if (from > to) {
+        return OK;
+    }
+    struct entry_key a = entry_key(spool->options.lane, spool->lane.epoch, from);
+    struct entry_key b = entry_key(spool->options.lane, spool->lane.epoch, to);
+    return store_foreach(spool->store, spool->options.table, entry_key_slice(&a), entry_key_slice(&b), add_to_tally,
+                         ret_tally);
+}
+
+static enum err delete_numbers(const struct spool *spool, struct store_batch *batch, uint64_t from, uint64_t to)
+{
+    struct entry_key a = entry_key(spool->options.lane, spool->lane.epoch, from);
+    struct entry_key b = entry_key(spool->options.lane, spool->lane.epoch, to);
+    return store_delete_range(batch, spool->options.table, entry_key_slice(&a), entry_key_slice(&b));
+}
+
+/* ---- trimming and dropping ---- */
+/* Puts the deletions of everything up to upto, which is a last number of an entry, and the record that says so. */
+static enum err put_trim(struct spool *spool, struct store_batch *batch, uint64_t upto)
+{
+    struct lane after = spool->lane;
+    after.trimmed = upto;
+    TRY(delete_numbers(spool, batch, 0, upto));
+    return meta_put(batch, &spool->options, &after);
+}
+
+enum err spool_trim(struct spool *spool, struct store_batch *batch, uint64_t upto)
+{
+    struct lane *lane = &spool->lane;
+    upto = min_u64(upto, lane->durable);
+    if (upto <= lane->trimmed || spool->staging) {
+        return OK; /* a rebase under way replaces what would be trimmed */
+    }
+    struct tally t;
+    TRY(tally(spool, lane->trimmed + 1, upto, UINT64_MAX, &t));
+    if (t.last <= lane->trimmed) {
+        return OK;
+    }
+    TRY(put_trim(spool, batch, t.last));
+    lane->trimmed = t.last;
+    lane->bytes -= min_u64(t.bytes, lane->bytes);
+    spool->acked = t.last;
+    return OK;
+}
+
+static void begin_dropping(struct spool *spool, const struct store_batch *batch)
+{
+    uint64_t serial = store_batch_serial(batch);
+    spool->recount |= spool->dropping && spool->drop_serial != serial;
+    spool->dropping = true;
+    spool->drop_serial = serial;
+}
+
+enum err spool_drop_oldest(struct spool *spool, struct store_batch *batch, uint64_t bytes, uint64_t keep_above,
+                           uint64_t *ret_first, uint64_t *ret_last)
+{
+    struct lane *lane = &spool->lane;
+    *ret_first = lane->trimmed + 1;
+    *ret_last = lane->trimmed;
+    uint64_t room = spool->options.max_bytes != 0 ? spool_room(spool) : 0;
+    if (room >= bytes || spool->staging) {
+        return OK;
+    }
+    struct tally t;
+    TRY(tally(spool, lane->trimmed + 1, min_u64(keep_above, lane->durable), bytes - room, &t));
+    if (t.last <= lane->trimmed) {
+        return OK;
+    }
+    TRY(put_trim(spool, batch, t.last));
+    begin_dropping(spool, batch);
+    spool->drop_first = lane->trimmed + 1;
+    spool->drop_last = t.last;
+    *ret_last = t.last;
+    lane->trimmed = t.last;
+    lane->bytes -= min_u64(t.bytes, lane->bytes);
+    return OK;
+}
+
+/* An entry ends with this number. */
+static enum err check_boundary(const struct spool *spool, uint64_t last)
+{
+    if (last == spool->lane.trimmed) {
+        return OK;
+    }
+    struct tally t;
+    TRY(tally(spool, last, last, UINT64_MAX, &t));
+    return t.last == last ? OK : ERR_RANGE;
+}
+
+static bool was_just_dropped(const struct spool *spool, const struct store_batch *batch, uint64_t first, uint64_t last)
+{
+    return spool->dropping && spool->drop_serial == store_batch_serial(batch) && first == spool->drop_first &&
+           last == spool->drop_last && last == spool->lane.trimmed;
+}
+
+enum err spool_replace(struct spool *spool, struct store_batch *batch, uint64_t first, uint64_t last, struct slice body)
+{
+    struct lane *lane = &spool->lane;
+    if (first == 0 || last < first || last > lane->durable || body.len > SPOOL_BODY_MAX) {
+        return ERR_RANGE;
+    }
+    if (spool->staging) {
+        return ERR_AGAIN;
+    }
+    struct tally t = {.bytes = 0};
+    bool dropped = first <= lane->trimmed;
+    if (dropped && !was_just_dropped(spool, batch, first, last)) {
+        return ERR_RANGE; /* of what was dropped, all or nothing: the rest would be a hole */
+    }
+    if (!dropped) {
+        TRY(check_boundary(spool, first - 1));
+        TRY(check_boundary(spool, last));
+        TRY(tally(spool, first, last, UINT64_MAX, &t));
+    }
+    TRY(delete_numbers(spool, batch, first, last));
+    struct entry_key key = entry_key(spool->options.lane, lane->epoch, last);
+    TRY(entry_put(batch, spool->options.table, spool->options.aead, &key, ENTRY_PLAIN, first, body));
+    if (dropped) {
+        struct lane after = *lane;
+        after.trimmed = first - 1;
+        TRY(meta_put(batch, &spool->options, &after));
+        lane->trimmed = first - 1;
+        spool->drop_last = 0;
+    }
+    begin_dropping(spool, batch);
+    lane->bytes -= min_u64(t.bytes, lane->bytes);
+    lane->bytes += entry_bytes(spool->options.aead, body.len);
+    return OK;
+}
+
+/* ---- creation and rebase ---- */
+static void stage(struct spool *spool, const struct store_batch *batch, const struct lane *lane)
+{
+    spool->staged = *lane;
+    spool->staged_serial = store_batch_serial(batch);
+    spool->staging = true;
+}
+
+enum err spool_create(struct spool *spool, struct store_batch *batch)
+{
+    if (spool->lane.epoch != 0 || spool->staging) {
+        return ERR_CONFLICT;
+    }
+    struct lane lane = {.epoch = loop_random(spool->loop), .next = 1};
+    TRY(meta_put(batch, &spool->options, &lane));
+    stage(spool, batch, &lane);
+    return OK;
+}
+
+struct rebase {
+    struct spool *spool;
+    struct store_batch *batch;
+    uint64_t keep_above;
+    struct lane lane;
+    enum err err;
+};
+
+static bool copy_entry(void *arg, const struct spool_entry *entry)
+{
+    struct rebase *r = arg;
+    const struct spool_options *o = &r->spool->options;
+    uint64_t first = r->lane.next;
+    uint64_t last = first + (entry->last - max_u64(entry->first - 1, r->keep_above)) - 1;
+    struct entry_key key = entry_key(o->lane, r->lane.epoch, last);
+    uint8_t format = entry->damaged ? ENTRY_LOST : ENTRY_PLAIN;
+    r->err = entry_put(r->batch, o->table, o->aead, &key, format, first, entry->body);
+    r->lane.next = last + 1;
+    r->lane.durable = last;
+    r->lane.bytes += entry_bytes(entry->damaged ? NULL : o->aead, entry->body.len);
+    return r->err == OK;
+}
+
+enum err spool_rebase(struct spool *spool, struct store_batch *batch, uint64_t keep_above)
+{
+    if (spool->lane.epoch == 0 || spool->staging || spool->ring_count > 0 || spool->dropping) {
+        return ERR_AGAIN;
+    }
+    struct rebase r = {.spool = spool,
+                       .batch = batch,
+                       .keep_above = max_u64(keep_above, spool->lane.trimmed),
+                       .lane = {.epoch = loop_random(spool->loop), .origin = spool->lane.epoch, .next = 1}};
+    if (r.lane.epoch == spool->lane.epoch) {
+        return ERR_AGAIN; /* once in 2^64 */
+    }
+    if (r.keep_above < spool->lane.durable) {
+        TRY(spool_read(spool, r.keep_above + 1, copy_entry, &r));
+        TRY(r.err);
+    }
+    TRY(delete_numbers(spool, batch, 0, UINT64_MAX));
+    TRY(meta_put(batch, &spool->options, &r.lane));
+    stage(spool, batch, &r.lane);
+    return OK;
+}
+
+/* ---- settling ---- */
+/* True when the batch with this serial is the one being told, or when nobody can say. */
+static bool concerns(const struct spool *spool, uint64_t serial)
+{
+    uint64_t telling = store_telling(spool->store);
+    return telling == 0 || telling == serial;
+}
+
+static void count_bytes(struct spool *spool)
+{
+    struct lane *lane = &spool->lane;
+    struct tally t;
+    if (tally(spool, lane->trimmed + 1, lane->durable, UINT64_MAX, &t) == OK) {
+        lane->bytes = t.bytes; /* otherwise the store is failing, and the figure is the least of it */
+    }
+}
+
+static void settle_appends(struct spool *spool, uint64_t last)
+{
+    while (spool->ring_count > 0 && spool->ring[spool->ring_head].last <= last) {
+        struct pending done = spool->ring[spool->ring_head];
+        spool->ring_head = (spool->ring_head + 1) & (spool->ring_cap - 1);
+        spool->ring_count--;
+        spool->pending_bytes -= done.bytes;
+        spool->lane.bytes += done.bytes;
+        spool->lane.durable = done.last;
+    }
+}
+
+static void settle_good(struct spool *spool, uint64_t last)
+{
+    if (spool->staging && concerns(spool, spool->staged_serial)) {
+        spool->lane = spool->staged;
+        spool->acked = spool->lane.trimmed;
+        spool->staging = false;
+    }
+    if (spool->staging) {
+        return; /* the ring belongs to what is staged; this was an earlier trim */
+    }
+    settle_appends(spool, last);
+    if (spool->dropping && concerns(spool, spool->drop_serial)) {
+        spool->dropping = false;
+        if (spool->recount) {
+            count_bytes(spool);
+        }
+        spool->recount = false;
+    }
+}
+
+static void settle_failed(struct spool *spool)
+{
+    struct lane *lane = &spool->lane;
+    spool->staging = false;
+    ring_clear(spool);
+    lane->next = lane->durable + 1;
+    if (spool->dropping) {
+        /* Earlier drops may have gone through: the committed record knows how far. */
+        spool->dropping = false;
+        spool->recount = false;
+        lane->trimmed = max_u64(spool->acked, meta_trimmed(spool->store, &spool->options));
+        count_bytes(spool);
+    }
+}
+
+void spool_settle(struct spool *spool, uint64_t last, enum err result)
+{
+    if (result == OK) {
+        settle_good(spool, last);
+    } else {
+        settle_failed(spool);
+    }
+}

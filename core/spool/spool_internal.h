@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * spool_internal - what the parts of the spool share.
+ *
+ *   entry.c   one entry: key, value, seal        meta.c   the lane's record, and opening
+ *   read.c    reading in order, holes, damage    spool.c  numbers, bytes, batches
+ */
+#ifndef CORE_SPOOL_SPOOL_INTERNAL_H
+#define CORE_SPOOL_SPOOL_INTERNAL_H
+
+#include "core/spool/spool.h"
+
+#include "core/base/buffer.h"
+
+enum {
+    ENTRY_KEY_BYTES = 17,
+    ENTRY_HEAD_BYTES = 13, /* format, first, crc32c */
+    ENTRY_PLAIN = 1,
+    ENTRY_SEALED = 2,
+    ENTRY_LOST = 3,
+};
+
+/* ---- entry.c ---- */
+struct entry_key {
+    uint8_t bytes[ENTRY_KEY_BYTES];
+};
+struct entry_key entry_key(uint8_t lane, uint64_t epoch, uint64_t last);
+static inline struct slice entry_key_slice(const struct entry_key *key)
+{
+    return slice_of(key->bytes, ENTRY_KEY_BYTES);
+}
+/* The number that a key ends with; false when it is no key of this lane and epoch. */
+bool entry_key_parse(struct slice key, uint8_t lane, uint64_t epoch, uint64_t *ret_last);
+/* Bytes that an entry takes in the store. */
+size_t entry_bytes(const struct crypt_aead *aead, size_t body_len);
+/* Puts an entry into batch. format: ENTRY_PLAIN (becomes ENTRY_SEALED with a key) or ENTRY_LOST. */
+enum err entry_put(struct store_batch *batch, unsigned table, struct crypt_aead *aead, const struct entry_key *key,
+                   uint8_t format, uint64_t first, struct slice body) MUST_CHECK;
+enum entry_state { ENTRY_GOOD, ENTRY_DAMAGED, ENTRY_WRONG_KEY, ENTRY_NO_MEMORY };
+/* Verifies; *ret_body is borrowed from value, or from plain when it had to be decrypted. */
+enum entry_state entry_open(struct slice key, struct slice value, struct crypt_aead *aead, struct buffer *plain,
+                            uint64_t *ret_first, struct slice *ret_body) MUST_CHECK;
+
+/* ---- meta.c ---- */
+struct lane {
+    uint64_t epoch; /* 0 = none yet */
+    uint64_t origin;
+    uint64_t trimmed, durable, next;
+    uint64_t bytes; /* of the durable entries above trimmed */
+};
+enum err meta_put(struct store_batch *batch, const struct spool_options *options, const struct lane *lane) MUST_CHECK;
+/* What the committed record says; 0 without one. */
+uint64_t meta_trimmed(struct store *store, const struct spool_options *options);
+/* Reads the lane's state from the store. */
+enum err meta_load(struct store *store, const struct spool_options *options, struct buffer *plain, struct lane *ret_lane,
+                   bool *ret_repaired, struct fault *reterr) MUST_CHECK;
+
+/* ---- spool.c ---- */
+struct pending {
+    uint64_t last;
+    uint64_t bytes;
+};
+
+struct spool {
+    struct loop *loop;
+    struct store *store;
+    struct spool_options options;
+    struct lane lane;
+    bool repaired;
+
+    /* Appended, not durable: a ring, oldest first. */
+    struct pending *ring; /* owned */
+    size_t ring_head, ring_count, ring_cap; /* cap is a power of two */
+    uint64_t pending_bytes;
+
+    /* A creation or rebase under way; the ring then belongs to it. */
+    bool staging;
+    struct lane staged;
+    uint64_t staged_serial;
+
+    /* Drops and replacements under way: undone when their batch fails. */
+    bool dropping;
+    bool recount; /* they overlap, so bytes are to be counted afresh */
+    uint64_t drop_serial;           /* of the newest one's batch */
+    uint64_t drop_first, drop_last; /* what the newest drop took; 0 = none */
+    uint64_t acked;                 /* trimmed by spool_trim: beyond being taken back */
+
+    struct buffer plain; /* the entry being read, decrypted */
+};
+
+/* ---- read.c ---- */
+/* Last number of the entry before the one that ends with `last`, or trimmed. */
+enum err read_predecessor(struct spool *spool, uint64_t last, uint64_t *ret_last) MUST_CHECK;
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "device/agent/settings.h"
+
+#include <inttypes.h>
+
+#include "core/crypt/crypt.h"
+
+#define AT(member) offsetof(struct settings, member)
+
+const char *const settings_drivers[] = {"host", "csv", "pump", "pattern"};
+const char *const settings_faults[] = {"none", "wear", "stuck", "leak", "auto"};
+
+static const struct option table[] = {
+    {.name = "site", .type = OPTION_ID, .offset = AT(site), .required = true,
+     .help = "Name of the plant; the first level of the topics behind weir/v1."},
+    {.name = "id", .type = OPTION_ID, .offset = AT(id), .required = true,
+     .help = "Identity of this device; equals the common name of broker.cert."},
+    {.name = "gateway", .type = OPTION_ID, .offset = AT(gateway), .required = true,
+     .help = "Identity of the gateway that takes this device's records."},
+    {.name = "log.level", .type = OPTION_ENUM, .offset = AT(log_level), .words = "error|warn|info|debug", .preset = "info",
+     .live = true, .help = "Least important lines that are printed on stderr."},
+    {.name = "control.socket", .type = OPTION_PATH, .offset = AT(control_socket), .preset = "/run/weir/device.sock",
+     .help = "Local socket for the weir command; \"\" = none."},
+
+    {.name = "broker.host", .type = OPTION_STRING, .offset = AT(broker.host), .min = 1, .max = 255, .preset = "127.0.0.1",
+     .help = "Host name or address of the gateway's broker."},
+    {.name = "broker.port", .type = OPTION_INT, .offset = AT(broker.port), .min = 1, .max = 65535, .preset = "8883",
+     .help = "Port of the gateway's broker."},
+    {.name = "broker.backend", .type = OPTION_ENUM, .offset = AT(broker.backend), .words = "paho|native", .preset = "paho",
+     .help = "MQTT client: the Paho library, or the one on our own loop."},
+    {.name = "broker.ca", .type = OPTION_FILE, .offset = AT(broker.ca), .help = "CA certificate (PEM) that the broker is held against."},
+    {.name = "broker.cert", .type = OPTION_FILE, .offset = AT(broker.cert), .help = "This device's certificate (PEM)."},
+    {.name = "broker.key", .type = OPTION_FILE, .offset = AT(broker.key), .help = "Private key (PEM) of broker.cert."},
+    {.name = "broker.insecure", .type = OPTION_BOOL, .offset = AT(broker.insecure), .preset = "false",
+     .help = "Allows a connection without TLS when no certificates are given; for tests."},
+    {.name = "broker.keepalive", .type = OPTION_DURATION, .offset = AT(broker.keepalive_us), .min = 1e6, .max = 3600e6,
+     .preset = "30s", .help = "Silence after which the link is probed."},
+
+    {.name = "store.path", .type = OPTION_PATH, .offset = AT(store.path), .preset = "/var/lib/weir/device",
+     .help = "Folder of the durable store; one process at a time."},
+    {.name = "store.size", .type = OPTION_BYTES, .offset = AT(store.size_bytes), .min = 1024 * 1024.0, .max = 1e12,
+     .preset = "64MiB", .help = "Preallocated size of the store; 90 % of it is used."},
+    {.name = "store.key", .type = OPTION_FILE, .offset = AT(store.key),
+     .help = "Key file (32 bytes, or 64 hexadecimal digits) that encrypts the stored records; \"\" = not encrypted."},
+    {.name = "store.modelled_flush", .type = OPTION_DURATION, .offset = AT(store.modelled_flush_us), .max = 1e6,
+     .preset = "0s", .help = "Added to every commit, for measurements of slow disks."},
+
+    {.name = "sense.driver", .type = OPTION_ENUM, .offset = AT(sense.driver), .words = "host|csv|pump|pattern",
+     .preset = "host", .help = "Where samples come from: this machine, recorded series, a simulated pump, a test pattern."},
+    {.name = "sense.path", .type = OPTION_PATH, .offset = AT(sense.path),
+     .help = "csv: file or folder to replay. host: another root than /, such as a container's view of its host."},
+    {.name = "sense.seed", .type = OPTION_INT, .offset = AT(sense.seed), .max = 1e15, .preset = "0",
+     .help = "pump: its noise and fault. csv: which file comes first."},
+    {.name = "sense.bits", .type = OPTION_INT, .offset = AT(sense.bits), .max = 32, .preset = "0",
+     .help = "csv: resolution as of a converter of so many bits; 0 = by the decimal places."},
+    {.name = "sense.fault", .type = OPTION_ENUM, .offset = AT(sense.fault), .words = "none|wear|stuck|leak|auto",
+     .preset = "none", .help = "pump: what goes wrong; auto = by the seed."},
+    {.name = "sense.channels", .type = OPTION_INT, .offset = AT(sense.channels), .max = 64, .preset = "4",
+     .help = "pattern: number of channels."},
+
+    {.name = "report.period", .type = OPTION_DURATION, .offset = AT(report.period_us), .min = 1000, .max = 86400e6,
+     .preset = "1s", .live = true, .help = "Time between samples."},
+    {.name = "report.samples", .type = OPTION_INT, .offset = AT(report.samples), .min = 1, .max = 1024, .preset = "32",
+     .help = "Samples in a record at most."},
+    {.name = "report.max_age", .type = OPTION_DURATION, .offset = AT(report.max_age_us), .min = 1000, .max = 86400e6,
+     .preset = "10s", .help = "A record is closed when its first sample is so old; bounds what a power cut takes."},
+    {.name = "report.health", .type = OPTION_DURATION, .offset = AT(report.health_us), .max = 86400e6, .preset = "60s",
+     .help = "Time between health records; 0s = none."},
+    {.name = "report.window", .type = OPTION_INT, .offset = AT(report.window_frames), .min = 1, .max = 256, .preset = "8",
+     .help = "Frames under way to the gateway at most."},
+    {.name = "report.bulk", .type = OPTION_BYTES, .offset = AT(report.bulk_bytes), .max = 1e12, .preset = "0B",
+     .help = "Room of the records in the store, alarms apart; 0B = 85 % of what may be used."},
+
+    {.name = "alarm.channel", .type = OPTION_STRING, .offset = AT(alarm.channel), .max = 47, .preset = "", .live = true,
+     .help = "Channel that is watched; \"\" = none."},
+    {.name = "alarm.above", .type = OPTION_NUMBER, .offset = AT(alarm.above), .preset = "inf", .live = true,
+     .help = "Alarm when the value is above."},
+    {.name = "alarm.below", .type = OPTION_NUMBER, .offset = AT(alarm.below), .preset = "-inf", .live = true,
+     .help = "Alarm when the value is below."},
+
+    {.name = "run.samples", .type = OPTION_INT, .offset = AT(run.samples), .max = 1e15, .preset = "0",
+     .help = "Stop sampling after so many; 0 = never."},
+    {.name = "run.exit_when_drained", .type = OPTION_BOOL, .offset = AT(run.exit_when_drained), .preset = "false",
+     .help = "End when run.samples are taken and everything is acknowledged."},
+    {.name = "run.drain_wait", .type = OPTION_DURATION, .offset = AT(run.drain_wait_us), .max = 3600e6, .preset = "5s",
+     .help = "How long SIGTERM waits for acknowledgements; what has none is sent after the next start."},
+    {.name = NULL},
+};
+
+static bool given(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
+static enum err check(const void *settings, struct buffer *problems)
+{
+    const struct settings *s = settings;
+    size_t before = problems->len;
+    int certificates = given(s->broker.ca) + given(s->broker.cert) + given(s->broker.key);
+    if (certificates != 0 && certificates != 3) {
+        buffer_put_str(problems, "broker.ca, broker.cert and broker.key belong together: give all three or none\n");
+    }
+    if (certificates == 0 && !s->broker.insecure) {
+        buffer_put_str(problems, "no certificates are given: set broker.ca, broker.cert and broker.key, or "
+                                 "broker.insecure: true for a test without TLS\n");
+    }
+    if (strcmp(settings_drivers[s->sense.driver], "csv") == 0 && !given(s->sense.path)) {
+        buffer_put_str(problems, "sense.driver csv needs sense.path: a file or a folder\n");
+    }
+    if (given(s->alarm.channel) && s->alarm.below > s->alarm.above) {
+        buffer_printf(problems, "alarm.below %g is higher than alarm.above %g\n", s->alarm.below, s->alarm.above);
+    }
+    return problems->len > before ? ERR_RANGE : OK;
+}
+
+const struct options_program settings_program = {
+    .name = "weir-device",
+    .summary = "Samples sensors, stores every reading durably and delivers it to the gateway exactly once.",
+    .table = table,
+    .settings_size = sizeof(struct settings),
+    .check = check,
+};
+
+uint64_t settings_hash(const struct settings *s)
+{
+    BUFFER(text, 16 * 1024);
+    buffer_printf(&text, "%s|%s|%" PRId64 "|%" PRId64 "|%s|%" PRId64 "|%" PRId64 "|%" PRId64 "|%" PRId64 "|%s|%g|%g",
+                  settings_drivers[s->sense.driver], s->sense.path ? s->sense.path : "", s->sense.seed, s->sense.bits,
+                  settings_faults[s->sense.fault], s->sense.channels, s->report.period_us, s->report.samples,
+                  s->report.max_age_us, s->alarm.channel ? s->alarm.channel : "", s->alarm.above, s->alarm.below);
+    uint8_t digest[CRYPT_SHA256_BYTES];
+    crypt_sha256(buffer_slice(&text), digest);
+    uint64_t hash;
+    memcpy(&hash, digest, sizeof hash);
+    return hash;
+}

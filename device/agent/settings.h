@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* settings - what weir-device can be told: the table of core/options and the struct that it fills. */
+#ifndef DEVICE_AGENT_SETTINGS_H
+#define DEVICE_AGENT_SETTINGS_H
+
+#include "core/options/options.h"
+
+struct settings {
+    char *site, *id, *gateway;
+    int log_level; /* enum log_level */
+    char *control_socket;
+    struct {
+        char *host, *ca, *cert, *key;
+        int64_t port, keepalive_us;
+        int backend; /* enum bus_backend */
+        bool insecure;
+    } broker;
+    struct {
+        char *path, *key;
+        int64_t size_bytes, modelled_flush_us;
+    } store;
+    struct {
+        int driver, fault; /* index into settings_drivers, settings_faults */
+        char *path;
+        int64_t seed, bits, channels;
+    } sense;
+    struct {
+        int64_t period_us, samples, max_age_us, health_us, window_frames, bulk_bytes;
+    } report;
+    struct {
+        char *channel;
+        double above, below;
+    } alarm;
+    struct {
+        int64_t samples, drain_wait_us;
+        bool exit_when_drained;
+    } run;
+};
+
+extern const char *const settings_drivers[], *const settings_faults[];
+extern const struct options_program settings_program;
+/* Names the configuration that shapes the data, for Describe.config. */
+uint64_t settings_hash(const struct settings *s);
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goal: the command as a person uses it: usage errors name the nearest, exit codes say what is the matter, data alone
+ * goes to stdout; asked of daemons played by control servers with fixed documents.
+ *
+ * The daemons run on the test's loop, the command on a worker's thread.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cloud-bridge/console/console_internal.h"
+#include "core/control/control.h"
+#include "core/loop/loop.h"
+#include "tests/support/check.h"
+
+static char folder[] = "/tmp/weir-console-XXXXXX";
+static char output[64 * 1024], errors[64 * 1024];
+static struct loop *loop;
+static struct loop_worker *worker;
+
+/* ---- the command ---- */
+struct run {
+    char *argv[12];
+    int argc, code;
+};
+
+static void run_command(void *arg)
+{
+    struct run *r = arg;
+    r->code = console_main(r->argc, r->argv, "1.2.3");
+}
+
+static void stop_loop(void *arg)
+{
+    (void)arg;
+    loop_stop(loop);
+}
+
+static void slurp(int fd, char *into, size_t size)
+{
+    ssize_t got = pread(fd, into, size - 1, 0);
+    into[got > 0 ? got : 0] = '\0';
+    close(fd);
+}
+
+static int run(const char *const *args)
+{
+    static char words[12][200];
+    struct run r = {.argc = 1};
+    snprintf(words[0], sizeof(words[0]), "weir");
+    r.argv[0] = words[0];
+    for (; args[r.argc - 1] != NULL; r.argc++) {
+        snprintf(words[r.argc], sizeof(words[0]), "%s", args[r.argc - 1]);
+        r.argv[r.argc] = words[r.argc];
+    }
+    int out = open("/tmp", O_TMPFILE | O_RDWR, 0600), err = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+    fflush(NULL);
+    int old_out = dup(1), old_err = dup(2);
+    dup2(out, 1);
+    dup2(err, 2);
+    enum err ran = loop_offload(worker, run_command, stop_loop, &r);
+    ran = ran == OK ? loop_run(loop) : ran;
+    fflush(NULL);
+    dup2(old_out, 1);
+    dup2(old_err, 2);
+    close(old_out);
+    close(old_err);
+    slurp(out, output, sizeof(output));
+    slurp(err, errors, sizeof(errors));
+    CHECK_OK(ran);
+    return r.code;
+}
+#define RUN(...) run((const char *const[]){"--run", folder, __VA_ARGS__, NULL})
+
+/* ---- daemons ---- */
+struct daemon {
+    const char *name, *status, *ledger, *tail;
+    struct control_server *server;
+};
+static unsigned asked; /* digits: in which order the ledgers were asked */
+
+static int answer(const char *text, struct buffer *body)
+{
+    for (const char *c = text; c != NULL && *c != '\0'; c++) {
+        buffer_put_u8(body, *c == '\'' ? '"' : (uint8_t)*c);
+    }
+    return text ? 200 : 404;
+}
+
+static int on_status(void *arg, const struct control_request *request, struct buffer *body)
+{
+    (void)request;
+    return answer(((struct daemon *)arg)->status, body);
+}
+
+static int on_ledger(void *arg, const struct control_request *request, struct buffer *body)
+{
+    struct daemon *d = arg;
+    const char *device = control_param(request, "device");
+    asked = asked * 10 + (unsigned)(d->name[0] - '0');
+    if (device != NULL && strcmp(device, "pump-1") != 0) {
+        buffer_put_str(body, "{\"error\":\"no such device\"}");
+        return 404;
+    }
+    return answer(d->ledger, body);
+}
+
+static int on_tail(void *arg, const struct control_request *request, struct buffer *body)
+{
+    CHECK_STR(control_param(request, "device"), "pump-1");
+    CHECK_STR(control_param(request, "limit"), "3");
+    CHECK_STR(control_param(request, "after"), "-1");
+    return answer(((struct daemon *)arg)->tail, body);
+}
+
+static const struct control_route ROUTES[] = {
+    {"/status", on_status}, {"/ledger", on_ledger}, {"/tail", on_tail}, {NULL, NULL}};
+
+static struct daemon device = {
+    .name = "1-device",
+    .status = "{'program':'device','id':'pump-1','state':'ok','tier':{'read':10}}",
+    .ledger = "{'program':'device','id':'pump-1','streams':[{'device':'pump-1','epoch':'0000000000000007','lane':1,"
+              "'durable':10}]}"};
+static struct daemon gateway = {
+    .name = "2-gateway",
+    .status = "{'program':'gateway','id':'gw-1','state':'ok','tier':{'read':9}}",
+    .ledger = "{'program':'gateway','id':'gw-1','streams':[{'device':'pump-1','epoch':'0000000000000007','lane':1,"
+              "'hwm':9,'top':10}]}"};
+static struct daemon bridge = {
+    .name = "3-bridge",
+    .status = "{'program':'bridge','id':'b-1','state':'ok','tier':{'read':8}}",
+    .ledger = "{'program':'bridge','id':'b-1','streams':[{'device':'pump-1','epoch':'0000000000000007','lane':1,"
+              "'hwm':8,'records':8,'gaps':0,'suppressed':0}]}",
+    .tail = "{'readings':[{'row':1,'ts':'2026-01-01T00:00:00Z','channel':'temp','value':1,'unit':'Cel'}]}"};
+
+static void start(struct daemon *d)
+{
+    char path[200];
+    struct fault fault;
+    snprintf(path, sizeof(path), "%s/%s.sock", folder, d->name);
+    CHECK_OK(control_server_new(loop, path, ROUTES, d, &d->server, &fault));
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    asked = 0;
+    return loop_new(&loop) == OK && loop_worker_new(loop, "command", &worker) == OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    struct daemon *all[] = {&device, &gateway, &bridge};
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        control_server_free(all[i]->server);
+        all[i]->server = NULL;
+    }
+    loop_worker_free(worker);
+    loop_free(loop);
+    return 0;
+}
+
+/* ---- tests ---- */
+static void wrong_usage_is_exit_2_with_the_nearest_name(void **state)
+{
+    (void)state;
+    CHECK_INT(RUN("satus"), EXIT_USAGE);
+    CHECK_STR(errors, "weir: unknown verb satus; did you mean status?\n");
+    CHECK_INT(RUN("ledger", "--devcie", "x"), EXIT_USAGE);
+    CHECK_STR(errors, "weir: unknown option --devcie; did you mean --device?\n");
+    CHECK_INT(RUN("ledger", "--device"), EXIT_USAGE);
+    CHECK_INT(RUN("ledger", "pump-1"), EXIT_USAGE);
+    CHECK_CONTAINS(errors, "unexpected argument pump-1");
+    CHECK_INT(RUN("status", "--watch=soon"), EXIT_USAGE);
+    CHECK_INT(RUN("tail", "x", "--lines", "0"), EXIT_USAGE);
+    CHECK_CONTAINS(errors, "--lines takes a whole number 1..10000");
+    CHECK_INT(RUN("tail"), EXIT_USAGE);
+    CHECK_CONTAINS(errors, "usage: weir tail DEVICE");
+    CHECK_INT(RUN("--json=yes", "status"), EXIT_USAGE);
+    CHECK_INT(RUN("--json"), EXIT_USAGE);
+    CHECK_STR(output, "");
+}
+
+static void help_has_an_example_for_every_verb(void **state)
+{
+    (void)state;
+    CHECK_INT(RUN("--help"), EXIT_OK);
+    CHECK_CONTAINS(output, "ledger [--device D] [--settled]");
+    const char *verbs[] = {"status", "ledger", "tail"};
+    for (size_t i = 0; i < COUNT_OF(verbs); i++) {
+        char want[40];
+        snprintf(want, sizeof(want), "Example: weir %s ", verbs[i]);
+        CHECK_INT(RUN(verbs[i], "--help"), EXIT_OK);
+        CHECK_CONTAINS(output, want);
+        CHECK_INT(run((const char *const[]){"help", verbs[i], NULL}), EXIT_OK);
+        CHECK_CONTAINS(output, want);
+    }
+    CHECK_INT(run((const char *const[]){"help", "satus", NULL}), EXIT_USAGE);
+    CHECK_INT(run((const char *const[]){"--version", NULL}), EXIT_OK);
+    CHECK_STR(output, "weir 1.2.3\n");
+}
+
+static void nothing_reachable_is_exit_4_with_the_cause(void **state)
+{
+    (void)state;
+    CHECK_INT(RUN("status"), EXIT_UNREACHABLE);
+    CHECK_CONTAINS(errors, "there is no control socket (*.sock) in /tmp/weir-console-");
+    CHECK_INT(run((const char *const[]){"--run", "/no/such", "ledger", NULL}), EXIT_UNREACHABLE);
+    CHECK_CONTAINS(errors, "cannot read the folder /no/such: No such file or directory; name the folder");
+    CHECK_INT(RUN("tail", "pump-1"), EXIT_UNREACHABLE);
+    CHECK_CONTAINS(errors, "no bridge answers in");
+    CHECK_STR(output, "");
+}
+
+static void the_folder_may_come_from_the_environment(void **state)
+{
+    (void)state;
+    start(&gateway);
+    setenv("WEIR_RUN", folder, 1);
+    CHECK_INT(run((const char *const[]){"status", NULL}), EXIT_OK);
+    unsetenv("WEIR_RUN");
+    CHECK_CONTAINS(output, "gw-1");
+}
+
+static void status_asks_every_socket(void **state)
+{
+    (void)state;
+    start(&device);
+    start(&gateway);
+    start(&bridge);
+    CHECK_INT(RUN("status"), EXIT_OK);
+    CHECK_CONTAINS(output, "device   pump-1  ok       10");
+    CHECK_CONTAINS(output, "bridge   b-1     ok        8");
+    CHECK_STR(errors, "");
+    CHECK_INT(RUN("--json", "status"), EXIT_OK);
+    cJSON *json = cJSON_Parse(output);
+    CHECK_INT(cJSON_GetArraySize(cJSON_GetObjectItem(json, "daemons")), 3);
+    cJSON_Delete(json);
+}
+
+static void a_dead_daemon_is_named(void **state)
+{
+    (void)state;
+    char path[200];
+    start(&gateway);
+    snprintf(path, sizeof(path), "%s/dead.sock", folder);
+    FILE *f = fopen(path, "w");
+    CHECK(f != NULL);
+    fclose(f);
+    CHECK_INT(RUN("status"), EXIT_DEGRADED);
+    CHECK_CONTAINS(output, "unreachable: nobody listens on /tmp/weir-console-");
+    unlink(path);
+}
+
+static void the_ledger_asks_from_the_sink_towards_the_device(void **state)
+{
+    (void)state;
+    start(&device);
+    start(&gateway);
+    start(&bridge);
+    CHECK_INT(RUN("ledger"), EXIT_OK);
+    CHECK_INT(asked, 321);
+    CHECK_CONTAINS(output, "pump-1  0000000000000007  bulk    10        9     8        8     0           0          2  balanced\n");
+    CHECK_STR(errors, "");
+    CHECK_INT(RUN("ledger", "--settled"), EXIT_DEGRADED);
+    CHECK_INT(RUN("ledger", "--device", "pump-1", "--json"), EXIT_OK);
+    CHECK_CONTAINS(output, "\"in_flight\":2,\"balanced\":true");
+}
+
+static void an_unknown_device_is_exit_3_with_the_nearest(void **state)
+{
+    (void)state;
+    start(&device);
+    start(&bridge);
+    CHECK_INT(RUN("ledger", "--device", "pmup-1"), EXIT_NOT_FOUND);
+    CHECK_STR(errors, "weir: no device pmup-1 is known; did you mean pump-1?\n");
+    CHECK_INT(RUN("tail", "pump-11"), EXIT_NOT_FOUND);
+    CHECK_STR(errors, "weir: nothing of a device pump-11 is in the sink; did you mean pump-1?\n");
+    CHECK_INT(RUN("ledger", "--device", "a b/%&?"), EXIT_NOT_FOUND);
+    CHECK_STR(output, "");
+}
+
+static void tail_once_prints_and_ends(void **state)
+{
+    (void)state;
+    start(&device);
+    start(&bridge);
+    CHECK_INT(RUN("tail", "pump-1", "--once", "--lines", "3"), EXIT_OK);
+    CHECK_CONTAINS(output, "2026-01-01T00:00:00Z         temp");
+    CHECK_INT(RUN("--json", "tail", "--once", "--lines=3", "pump-1"), EXIT_OK);
+    CHECK_STR(output, "{\"row\":1,\"ts\":\"2026-01-01T00:00:00Z\",\"channel\":\"temp\",\"value\":1,\"unit\":\"Cel\"}\n");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+int main(void)
+{
+    unsetenv("WEIR_RUN");
+    if (mkdtemp(folder) == NULL) {
+        return 1;
+    }
+    const struct CMUnitTest tests[] = {
+        TEST(wrong_usage_is_exit_2_with_the_nearest_name),
+        TEST(help_has_an_example_for_every_verb),
+        TEST(nothing_reachable_is_exit_4_with_the_cause),
+        TEST(the_folder_may_come_from_the_environment),
+        TEST(status_asks_every_socket),
+        TEST(a_dead_daemon_is_named),
+        TEST(the_ledger_asks_from_the_sink_towards_the_device),
+        TEST(an_unknown_device_is_exit_3_with_the_nearest),
+        TEST(tail_once_prints_and_ends),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    rmdir(folder);
+    return failed;
+}
