@@ -335,10 +335,11 @@ static void judge_hop(struct ledger_hop *hop)
     if (!hop->balanced) {
         snprintf(hop->verdict, sizeof(hop->verdict), "parent %" PRIu64 " is ahead of the gateway's %" PRIu64, hop->hwm,
                  hop->durable);
-    } else {
-        snprintf(hop->verdict, sizeof(hop->verdict), "%s",
-                 !hop->has_sender ? "the gateway did not answer" : !hop->has_receiver ? "the parent did not answer" : "balanced");
+        return;
     }
+    bool nothing_there = !hop->has_receiver && hop->durable > 0;
+    snprintf(hop->verdict, sizeof(hop->verdict), "%s",
+             !hop->has_sender ? "the gateway did not answer" : nothing_there ? "nothing known at the parent" : "balanced");
 }
 
 static void add_to_total(struct ledger_row *total, const struct ledger_row *row)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ledger_print - the ledger as a table or as JSON. Streams in which nothing was ever recorded are left out of the table.
+ * ledger_print - the ledger as a table or as JSON. What nothing was ever recorded in is left out of the table.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -72,6 +72,9 @@ static void print_hops(const struct ledger *l, bool color, struct buffer *out)
     }
     for (size_t i = 0; i < l->hop_count; i++) {
         const struct ledger_hop *hop = &l->hops[i];
+        if (hop->durable == 0 && hop->hwm == 0) {
+            continue;
+        }
         table_add(&t, PAINT_NONE, "%s", hop->gateway);
         table_add(&t, PAINT_NONE, "%016" PRIx64, hop->epoch);
         table_add(&t, PAINT_NONE, "%s", lane_name(hop->lane));

@@ -74,7 +74,7 @@ static void refuse_decoration(struct reading *r, const yaml_event_t *event, cons
 static bool inspect(struct reading *r, const yaml_event_t *event, unsigned *depth, unsigned *documents)
 {
     switch (event->type) {
-    case YAML_ALIAS_EVENT: (void)(r, event, "aliases (*name) are not used in a configuration; write the value out"); break;
+    case YAML_ALIAS_EVENT: refuse(r, event, "aliases (*name) are not used in a configuration; write the value out"); break;
     case YAML_SCALAR_EVENT: refuse_decoration(r, event, event->data.scalar.anchor, event->data.scalar.tag); break;
     case YAML_SEQUENCE_START_EVENT:
         refuse_decoration(r, event, event->data.sequence_start.anchor, event->data.sequence_start.tag);

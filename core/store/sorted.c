@@ -11,7 +11,8 @@ static int order(struct slice a, struct slice b)
 
 struct sorted_node *sorted_node_new(struct sorted *s, struct slice key, struct slice value)
 {
-    uint64_t bits = mix_u64(s->random++);
+    /* not the plain counter: keys made with the same mixer would decide their own height */
+    uint64_t bits = mix_u64(mix_u64(s->random++) ^ UINT64_C(0xa5b35705c1f0e6d3));
     uint8_t levels = 1;
     while (levels < SORTED_LEVELS && (bits & 3) == 0) {
         levels++;

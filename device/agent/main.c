@@ -166,7 +166,7 @@ static struct agent_limit limit_of(const struct settings *s)
     return (struct agent_limit){.channel = s->alarm.channel, .above = s->alarm.above, .below = s->alarm.below};
 }
 
-/* Logs a text line by line. */
+/* Logs a text line by line, but for the quoted lines of the file. */
 static void log_lines(enum log_level level, const char *text, struct buffer *lines)
 {
     buffer_put_u8(lines, 0);
@@ -175,7 +175,9 @@ static void log_lines(enum log_level level, const char *text, struct buffer *lin
     }
     char *save = NULL;
     for (char *line = strtok_r((char *)lines->ptr, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save)) {
-        LOG_AT(level, text, KV_STR("what", line));
+        if (line[0] != ' ') {
+            LOG_AT(level, text, KV_STR("what", line));
+        }
     }
 }
 

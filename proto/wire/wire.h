@@ -72,13 +72,14 @@ enum err wire_forward_encode(const struct wire_forward *forward, struct buffer *
 enum err wire_record_span(struct slice record, uint64_t *ret_span) MUST_CHECK;
 /* Full check without keeping or allocating anything: well-formed, within the limits, texts are UTF-8, block decodes,
  * doubles are numbers (Event.value may be NaN: no value), the span equals first..last, gap and suppressed ranges too.
- * An unknown kind or a later schema is accepted (only wire_record_unpack says ERR_UNSUPPORTED). ERR_MALFORMED, ERR_RANGE;
- * *ret_why (may be NULL) then names the field. Any thread. */
+ * An unknown kind or a later schema is accepted (only wire_record_unpack says ERR_UNSUPPORTED).
+ * ERR_MALFORMED, ERR_RANGE; *ret_why (may be NULL) then names the field. Any thread. */
 enum err wire_record_check(struct slice record, uint64_t first, uint64_t last, const char **ret_why) MUST_CHECK;
 /* Unpacks into arena. ERR_MALFORMED, ERR_NOMEM (budget), ERR_UNSUPPORTED (later schema, or no kind known
  * to us), ERR_RANGE (size). */
 enum err wire_record_unpack(struct slice record, struct arena *arena, Weir__V1__Record **ret_record) MUST_CHECK;
-/* Packs and appends. ERR_RANGE, ERR_MALFORMED: wire_record_check would refuse it at the receiver; nothing is appended. */
+/* Packs and appends. ERR_RANGE, ERR_MALFORMED: wire_record_check would refuse it at the receiver, nothing is appended;
+ * ERR_FULL, ERR_NOMEM. */
 enum err wire_record_pack(const Weir__V1__Record *record, struct buffer *out) MUST_CHECK;
 /* A whole Record that declares first..last as lost. */
 enum err wire_gap_pack(uint64_t first, uint64_t last, Weir__V1__GapReason reason, uint64_t wall_us,

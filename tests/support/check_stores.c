@@ -235,7 +235,10 @@ static void read_gateway(struct loop *loop, const char *path)
     struct store *store = open_store(loop, path, GATEWAY_TABLES, GATEWAY_TABLE_COUNT);
     if (store != NULL) {
         uint8_t first = 0;
-        (void)store_foreach(store, GATEWAY_TABLE_STREAMS, slice_of(&first, 1), slice_of(NULL, 0), on_stream, NULL);
+        if (store_foreach(store, GATEWAY_TABLE_STREAMS, slice_of(&first, 1), slice_of(NULL, 0), on_stream, NULL) != OK) {
+            fprintf(stderr, "weir-check: the gateway's streams cannot be read\n");
+            n.order++;
+        }
     }
     store_close(store);
 }

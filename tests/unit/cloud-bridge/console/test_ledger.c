@@ -279,20 +279,25 @@ static void a_gateways_own_stream_is_a_hop_and_no_device(void **state)
     CHECK_OK(add("{'program':'gateway','id':'site','streams':[{'device':'line','epoch':'00000000000000bb','lane':1,"
                  "'top':9,'hwm':8}],'uplink':[{'epoch':'00000000000000aa','lane':1,'durable':49,'acked':40}]}"));
     CHECK_OK(add("{'program':'gateway','id':'line','streams':[{'device':'pump-1','epoch':'0000000000000007','lane':1,"
-                 "'top':9,'hwm':9}],'uplink':[{'epoch':'00000000000000bb','lane':1,'durable':9,'acked':8}]}"));
+                 "'top':9,'hwm':9}],'uplink':[{'epoch':'00000000000000bb','lane':1,'durable':9,'acked':8},"
+                 "{'epoch':'00000000000000bc','lane':0,'durable':0,'acked':0},"
+                 "{'epoch':'00000000000000bd','lane':0,'durable':3,'acked':0}]}"));
     const struct ledger_row *row = only_row();
     CHECK_STR(row->device, "pump-1");
     CHECK(row->balanced);
-    CHECK_INT(ledger.hop_count, 2);
-    CHECK_STR(ledger.hops[0].gateway, "line");
-    CHECK_INT(ledger.hops[0].hwm, 8);
+    CHECK_INT(ledger.hop_count, 4);
     CHECK_STR(ledger.hops[0].verdict, "balanced");
-    CHECK_STR(ledger.hops[1].verdict, "parent 50 is ahead of the gateway's 49");
+    CHECK_STR(ledger.hops[1].verdict, "nothing known at the parent");
+    CHECK_STR(ledger.hops[2].gateway, "line");
+    CHECK_INT(ledger.hops[2].hwm, 8);
+    CHECK_STR(ledger.hops[2].verdict, "balanced");
+    CHECK_STR(ledger.hops[3].verdict, "parent 50 is ahead of the gateway's 49");
     CHECK_INT(ledger_exit(&ledger, false), EXIT_DEGRADED);
     ledger_print(&ledger, false, &out);
     buffer_put_u8(&out, 0);
-    CHECK_CONTAINS((const char *)out.ptr, "HOP OF  EPOCH             LANE  DURABLE  AT PARENT  ACKED  VERDICT\n"
-                                          "line    00000000000000bb  bulk        9          8      8  balanced\n");
+    CHECK_CONTAINS((const char *)out.ptr, "HOP OF  EPOCH             LANE   DURABLE  AT PARENT  ACKED  VERDICT\n"
+                                          "line    00000000000000bd  alarm        3          -      0  nothing known");
+    CHECK_CONTAINS((const char *)out.ptr, "line    00000000000000bb  bulk         9          8      8  balanced\n");
 }
 
 static void ledgers_that_do_not_parse_are_refused_whole(void **state)

@@ -113,7 +113,7 @@ static void random_columns_come_back(void **state)
     for (uint64_t seed = 1; seed < 3000; seed++) {
         size_t channels = mix_u64(seed) % 8 + 1, samples = mix_u64(seed + 77) % 70 + 1;
         for (size_t c = 0; c < channels; c++) {
-            unsigned bits = (unsigned)(mix_u64(seed * 3 + c) % 63);
+            unsigned bits = (unsigned)(mix_u64(seed * 3 + c) % 62);
             uint64_t walk = mix_u64(seed * 5 + c) % 2;
             int64_t at = 0;
             resolutions[c] = some[mix_u64(seed * 7 + c) % COUNT_OF(some)];
