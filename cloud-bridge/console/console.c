@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * console - the command line: verbs and options as tables, help from the same tables, nearest names for what is unknown.
+ * console - the command line: verbs and options as tables, help from the same tables, nearest names for the unknown.
  *
  * A new verb is a row in VERBS, a table of its options and one function.
  */
@@ -67,13 +67,14 @@ static const struct verb VERBS[] = {
      .flags = STATUS_FLAGS, .run = status_verb},
     {.name = "ledger", .usage = "ledger [--device D] [--settled]", .summary = "every record accounted for, hop by hop",
      .example = "weir ledger --device pump-1 --json",
-     .details = "Per stream (device, epoch): records read by the device, durable at the gateway, in the sink; the sink's\n"
-                "records + gaps + suppressed must be its high-water mark, and sink <= gateway <= read.\n"
+     .details = "Per stream (device, epoch): records read by the device, durable at the gateway, in the sink; the\n"
+                "sink's records + gaps + suppressed must be its high-water mark, and sink <= gateway <= read.\n"
                 "Exit: 0 balanced, 5 not balanced, 3 unknown device, 4 nothing reachable.\n",
      .flags = LEDGER_FLAGS, .run = ledger_verb},
     {.name = "tail", .usage = "tail DEVICE [--once] [--lines N]", .summary = "readings as they arrive in the sink",
      .example = "weir tail pump-1 --lines 20",
-     .details = "Prints time, channel, value, unit until Ctrl-C. Exit: 0 ok, 3 unknown device, 4 no bridge reachable.\n",
+     .details = "Prints time, channel, value, unit until Ctrl-C.\n"
+                "Exit: 0 ok, 3 unknown device, 4 no bridge reachable.\n",
      .flags = TAIL_FLAGS, .takes_device = true, .run = tail_verb},
 };
 
@@ -113,8 +114,8 @@ static void put_flags(const struct flag *flags, struct buffer *out)
 static enum exit_code help_of(const struct verb *verb)
 {
     BUFFER(out, 16 * 1024);
-    buffer_printf(&out, "weir %s - %s\n\nUsage: weir [--run DIR] [--json] %s\n\n%s\nOptions:\n", verb->name, verb->summary,
-                  verb->usage, verb->details);
+    buffer_printf(&out, "weir %s - %s\n\nUsage: weir [--run DIR] [--json] %s\n\n%s\nOptions:\n", verb->name,
+                  verb->summary, verb->usage, verb->details);
     put_flags(verb->flags, &out);
     put_flags(COMMON_FLAGS, &out);
     buffer_printf(&out, "\nExample: %s\n", verb->example);
@@ -124,7 +125,8 @@ static enum exit_code help_of(const struct verb *verb)
 static enum exit_code help_of_all(void)
 {
     BUFFER(out, 16 * 1024);
-    buffer_put_str(&out, "weir - asks a Weir system's daemons\n\nUsage: weir [--run DIR] [--json] VERB ...\n\nVerbs:\n");
+    buffer_put_str(&out, "weir - asks a Weir system's daemons\n\n"
+                         "Usage: weir [--run DIR] [--json] VERB ...\n\nVerbs:\n");
     for (size_t i = 0; i < COUNT_OF(VERBS); i++) {
         buffer_printf(&out, "  %-34s %s\n", VERBS[i].usage, VERBS[i].summary);
     }

@@ -97,8 +97,9 @@ void doc_ask(struct doc *doc, const char *target)
         return;
     }
     const char *said = doc_text(json, "error");
-    fault_set(&doc->fault, status == 404 ? ERR_NOT_FOUND : status == 200 ? ERR_MALFORMED : ERR_IO, "%s answers %d%s%.200s",
-              doc->socket, status, status == 200 ? " but no JSON object" : ": ", said);
+    enum err class = status == 404 ? ERR_NOT_FOUND : status == 200 ? ERR_MALFORMED : ERR_IO;
+    fault_set(&doc->fault, class, "%s answers %d%s%.200s", doc->socket, status,
+              status == 200 ? " but no JSON object" : ": ", said);
     cJSON_Delete(json);
 }
 

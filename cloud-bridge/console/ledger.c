@@ -338,8 +338,8 @@ static void judge_hop(struct ledger_hop *hop)
         return;
     }
     bool nothing_there = !hop->has_receiver && hop->durable > 0;
-    snprintf(hop->verdict, sizeof(hop->verdict), "%s",
-             !hop->has_sender ? "the gateway did not answer" : nothing_there ? "nothing known at the parent" : "balanced");
+    const char *text = nothing_there ? "nothing known at the parent" : "balanced";
+    snprintf(hop->verdict, sizeof(hop->verdict), "%s", hop->has_sender ? text : "the gateway did not answer");
 }
 
 static void add_to_total(struct ledger_row *total, const struct ledger_row *row)

@@ -26,7 +26,7 @@ static void ask_program(struct docs *docs, const bool *is_program, const char *t
     }
 }
 
-/* Children again behind their parents, so that also from gateway to gateway what is asked later is nearer the device. */
+/* Children again behind their parents, so that from gateway to gateway what is asked later is nearer the device. */
 static enum err ask_children(struct docs *docs, const bool *is_gateway, const char *target)
 {
     CLEANUP(depths_free) unsigned *depths = calloc(docs->count + 1, sizeof(*depths));

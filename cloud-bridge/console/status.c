@@ -232,7 +232,8 @@ static void json_tier(struct json *j, const char *program, const struct sum *sum
 
 enum exit_code status_json(const struct docs *docs, struct buffer *out)
 {
-    static const char *const names[] = {[EXIT_OK] = "ok", [EXIT_UNREACHABLE] = "unreachable", [EXIT_DEGRADED] = "degraded"};
+    static const char *const names[] = {
+        [EXIT_OK] = "ok", [EXIT_UNREACHABLE] = "unreachable", [EXIT_DEGRADED] = "degraded"};
     struct json j;
     enum exit_code code = overall(docs);
     json_init(&j, out);

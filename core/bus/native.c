@@ -33,7 +33,7 @@ enum {
     READ_BUDGET = 512 << 10,
     PACE_AFTER = 64,        /* wake-ups in a row, each within PACE_US of the last and for less than PACE_ENOUGH */
     PACE_ENOUGH = 16 << 10,
-    PACE_LITTLE = 2 << 10,  /* a look that finds less ends it */
+    PACE_LITTLE = 1 << 10,  /* a look that finds less ends it */
     WRITE_AT = 64 << 10,
     OUT_KEEP = 256 << 10,   /* an empty out buffer larger than this is given back */
     BACKLOG_BYTES = 1024,   /* more than this before a PINGREQ: its answer is owed from when they have gone */

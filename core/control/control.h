@@ -19,12 +19,12 @@ struct control_request;
 
 struct control_route {
     const char *path; /* "/status" */
-    /* Writes a JSON document to body and returns the HTTP status (200, 400, 404, 503). Runs on the loop; bounded work. */
+    /* Writes a JSON document to body and returns the HTTP status (200, 400, 404, 503). On the loop; bounded work. */
     int (*handle)(void *arg, const struct control_request *request, struct buffer *body);
 };
 
-/* routes is borrowed for the life of the server, ends with a NULL path. ERR_CONFLICT, ERR_DENIED, ERR_IO, ERR_RANGE (the
- * path has over 107 characters), ERR_UNSUPPORTED (virtual loop), ERR_NOMEM. */
+/* routes is borrowed for the life of the server, ends with a NULL path. ERR_CONFLICT, ERR_DENIED, ERR_IO, ERR_RANGE
+ * (the path has over 107 characters), ERR_UNSUPPORTED (virtual loop), ERR_NOMEM. */
 enum err control_server_new(struct loop *loop, const char *socket_path, const struct control_route *routes, void *arg,
                             struct control_server **ret_server, struct fault *reterr) MUST_CHECK;
 void control_server_free(struct control_server *server); /* removes the socket; accepts NULL */

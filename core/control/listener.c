@@ -2,9 +2,9 @@
 /*
  * listener - the socket file of a daemon.
  *
- * A process that was killed leaves its file behind; such a file refuses connections and is replaced. A file that accepts
- * them belongs to a running daemon and is left alone, as is everything that is no socket. Two daemons that start on the
- * same path in the same instant are kept apart by the lock on their store, not here.
+ * A process that was killed leaves its file behind; such a file refuses connections and is replaced. A file that
+ * accepts them belongs to a running daemon and is left alone, as is everything that is no socket. Two daemons that
+ * start on the same path in the same instant are kept apart by the lock on their store, not here.
  */
 #include "core/control/control.h"
 
@@ -57,7 +57,8 @@ static enum err probe(const struct sockaddr_un *address, struct fault *reterr)
         return errno == ENOENT ? OK : fault_set(reterr, class_of(errno), "%s: %s", path, strerror(errno));
     }
     if (!S_ISSOCK(st.st_mode)) {
-        return fault_set(reterr, ERR_CONFLICT, "%s is no socket and is not replaced; remove it or name another path", path);
+        return fault_set(reterr, ERR_CONFLICT, "%s is no socket and is not replaced; remove it or name another path",
+                         path);
     }
     CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {

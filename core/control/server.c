@@ -8,9 +8,9 @@
  * evhttp bounds headers, bodies and idle time when it is told to, but neither the number of connections nor their life
  * (a caller that sends a byte every four seconds would stay for hours). It makes the bufferevent of each connection
  * through a callback of ours: there we take a second reference, and a connection is gone when ours is the last one. At
- * the bound the listener pauses; callers then wait in the kernel's backlog. BEV_OPT_CLOSE_ON_FREE ties the descriptor to
- * the last reference, so its number is not reused while a bufferevent still watches it; evhttp shuts it down when it is
- * done, so the caller sees the end at once.
+ * the bound the listener pauses; callers then wait in the kernel's backlog. BEV_OPT_CLOSE_ON_FREE ties the descriptor
+ * to the last reference, so its number is not reused while a bufferevent still watches it; evhttp shuts it down when it
+ * is done, so the caller sees the end at once.
  */
 #include "core/control/control.h"
 

@@ -2,9 +2,9 @@
 /*
  * document - YAML text into rows, by libyaml.
  *
- * Two passes. The first goes through the parser's events, which nest without recursion, and refuses what a configuration
- * has no use for and an attacker has: anchors, aliases, tags, depth over 8, more than one document. Only then is the
- * document built, whose nodes carry their positions, and walked; by then its depth is known to be small.
+ * Two passes. The first goes through the parser's events, which nest without recursion, and refuses what a
+ * configuration has no use for and an attacker has: anchors, aliases, tags, depth over 8, more than one document. Only
+ * then is the document built, whose nodes carry their positions, and walked; by then its depth is known to be small.
  */
 #include <stdio.h>
 #include <yaml.h>
@@ -74,7 +74,9 @@ static void refuse_decoration(struct reading *r, const yaml_event_t *event, cons
 static bool inspect(struct reading *r, const yaml_event_t *event, unsigned *depth, unsigned *documents)
 {
     switch (event->type) {
-    case YAML_ALIAS_EVENT: refuse(r, event, "aliases (*name) are not used in a configuration; write the value out"); break;
+    case YAML_ALIAS_EVENT:
+        refuse(r, event, "aliases (*name) are not used in a configuration; write the value out");
+        break;
     case YAML_SCALAR_EVENT: refuse_decoration(r, event, event->data.scalar.anchor, event->data.scalar.tag); break;
     case YAML_SEQUENCE_START_EVENT:
         refuse_decoration(r, event, event->data.sequence_start.anchor, event->data.sequence_start.tag);
@@ -194,7 +196,8 @@ static void set_row(struct walk *w, size_t index, const yaml_node_t *key, const 
         return;
     }
     if (is_null(value)) {
-        node_problem(w, key, row->name, option_is_text(row) ? "has no value; write \"\" to leave it empty" : "has no value");
+        node_problem(w, key, row->name,
+                     option_is_text(row) ? "has no value; write \"\" to leave it empty" : "has no value");
         return;
     }
     struct slice items[ITEMS_MAX];

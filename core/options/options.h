@@ -70,8 +70,9 @@ enum options_outcome options_main(const struct options_program *program, int arg
  * has all errors as text and settings is empty. */
 enum err options_load(const struct options_program *program, const char *path, const char *const *sets,
                       size_t set_count, void *settings, struct buffer *problems) MUST_CHECK;
-/* Copies every setting marked live that differs from *from to *to (swapping ownership). One line a difference is appended
- * to report: "changed log.level: info -> debug" or "needs a restart: broker.host". The caller frees both settings. */
+/* Copies every setting marked live that differs from *from to *to (swapping ownership). One line a difference is
+ * appended to report: "changed log.level: info -> debug" or "needs a restart: broker.host". The caller
+ * frees both settings. */
 void options_apply_live(const struct options_program *program, void *to, void *from, struct buffer *report);
 void options_free(const struct options_program *program, void *settings);
 /* What options_main was started with, for options_load. */

@@ -33,7 +33,7 @@ static bool section_came_before(const struct option *table, const struct option 
     return false;
 }
 
-/* Where a row is written: *ret_name is the part behind the section when it is nested. Opens the section if it is new. */
+/* Where a row is written: *ret_name is the part behind the section when it is nested. Opens a new section. */
 static const char *place_row(const struct option *table, const struct option *row, const char **section,
                              struct buffer *out, const char **ret_name)
 {

@@ -2,8 +2,8 @@
 /*
  * value - one written value into one typed field.
  *
- * Comes in: the row and what was written. Goes out: the field, or one sentence without the setting's name that says what
- * is wrong and what is allowed. A field is replaced only when the new value is good.
+ * Comes in: the row and what was written. Goes out: the field, or one sentence without the setting's name that says
+ * what is wrong and what is allowed. A field is replaced only when the new value is good.
  */
 #include "core/options/options_internal.h"
 

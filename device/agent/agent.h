@@ -8,7 +8,8 @@
  *   new -> [report starts: lanes and start durable] -> sampling -> agent_stop -> stopped, report_drained() -> free
  *
  * Sampling keeps its rhythm: the next sample is due one period after the last was due, not after it was taken. An agent
- * that is late by up to ten periods takes the samples one after the other; beyond that it skips and counts what it missed.
+ * that is late by up to ten periods takes the samples one after the other; beyond that it skips and counts what it
+ * missed.
  */
 #ifndef DEVICE_AGENT_AGENT_H
 #define DEVICE_AGENT_AGENT_H
@@ -24,7 +25,7 @@ struct agent_options {
     int64_t health_period_us; /* 0 = none */
     struct agent_limit {
         const char *channel; /* NULL or "" = none; copied */
-        double above, below; /* "limit-exceeded" when the value leaves below..above, "limit-returned" after it has come back */
+        double above, below; /* "limit-exceeded" when the value leaves below..above, "limit-returned" when it is back */
     } limit;
     uint64_t stop_after_samples; /* 0 = never */
     struct agent_start_event {
@@ -33,15 +34,17 @@ struct agent_options {
     uint64_t (*rss_bytes)(void); /* of the process, for health; may be NULL */
     const char *version;         /* borrowed; shown by /status */
 };
-/* All borrowed for the life of the agent. report.channels, .source and .period_us may be left empty: the driver's channels
- * and name and the sampling period are taken. ERR_RANGE: options, or limit.channel is not a channel; as report_new. */
+/* All borrowed for the life of the agent. report.channels, .source and .period_us may be left empty: the driver's
+ * channels and name and the sampling period are taken. ERR_RANGE: options, or limit.channel is not a channel; as
+ * report_new. */
 enum err agent_new(struct loop *loop, struct bus *bus, struct store *store, struct sense *sense,
                    const struct agent_options *options, struct agent **ret_agent, struct fault *reterr) MUST_CHECK;
 /* As report_free: bus and store are freed before the loop runs on. Accepts NULL. */
 void agent_free(struct agent *agent);
 DEFINE_CLEANUP(struct agent, agent_free)
 struct report *agent_report(struct agent *agent);
-/* Takes one sample now. ERR_AGAIN: not ready, stopped, or the report takes none; ERR_IO, ERR_NOT_FOUND: the driver's. */
+/* Takes one sample now. ERR_AGAIN: not ready, stopped, or the report takes none; ERR_IO, ERR_NOT_FOUND: the driver's.
+ * */
 enum err agent_sample_now(struct agent *agent) MUST_CHECK;
 /* Stops sampling, flushes the block; report_drained() tells when everything is acknowledged. */
 void agent_stop(struct agent *agent);

@@ -22,7 +22,8 @@ struct builder {
     struct buffer columns, times; /* reused by every block */
 };
 
-enum err builder_init(struct builder *b, const struct sense_channel *channels, size_t count, size_t samples_max) MUST_CHECK;
+enum err builder_init(struct builder *b, const struct sense_channel *channels, size_t count,
+                      size_t samples_max) MUST_CHECK;
 void builder_deinit(struct builder *b);
 /* Longest Record of a block of so many channels and samples. */
 size_t builder_record_max(size_t channels, size_t samples);

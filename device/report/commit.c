@@ -7,8 +7,8 @@
  *           that flushes its flash once a record need not do it again for every acknowledgement
  *   REBASE  a lane begins a new epoch; alone, so that no number is given while numbers change
  *
- * A failed batch has done nothing: the spools take their numbers back, the queue keeps the records, and the same records
- * get the same numbers in the next attempt, after a pause that doubles.
+ * A failed batch has done nothing: the spools take their numbers back, the queue keeps the records, and the same
+ * records get the same numbers in the next attempt, after a pause that doubles.
  *
  * A full lane: the oldest records go and one gap takes their place, in the batch that needed the room. A good part of
  * the lane goes at a time, so that gaps are few; a gap that is dropped again joins the new one. The store itself may be
@@ -82,6 +82,11 @@ static void submit(struct report *r, struct store_batch *batch, enum err built)
     commit_done(r, err);
 }
 
+static const char *lane_name(const struct lane *lane)
+{
+    return lane->id == LANE_ALARM ? "alarm" : "bulk";
+}
+
 /* ---- start ---- */
 
 static enum err boot_put(struct report *r, struct store_batch *batch)
@@ -139,12 +144,12 @@ static void tell_overflow(struct lane *lane, uint64_t first, uint64_t last)
         return;
     }
     lane->overflowing = true;
-    log_warn("store full, the oldest records go", KV_STR("lane", lane->id == LANE_ALARM ? "alarm" : "bulk"),
+    log_warn("store full, the oldest records go", KV_STR("lane", lane_name(lane)),
              KV_U64("first", first), KV_U64("last", last));
     char text[160];
     snprintf(text, sizeof text,
              "the store is full: records %" PRIu64 "..%" PRIu64 " of the %s lane were dropped, more may follow", first,
-             last, lane->id == LANE_ALARM ? "alarm" : "bulk");
+             last, lane_name(lane));
     if (lane->id == LANE_BULK) { /* an alarm about dropped alarms would drop one more */
         tell(r, "store-gap", text, last);
     }
@@ -169,7 +174,8 @@ static enum err lane_drop(struct lane *lane, struct store_batch *batch, uint64_t
     return OK;
 }
 
-/* The store fills up before the lane does: pages are never filled to the brim. The last part of it belongs to the alarms. */
+/* The store fills up before the lane does: pages are never filled to the brim. The last part of it belongs to the
+ * alarms. */
 static bool store_tight(const struct lane *lane, uint64_t need)
 {
     struct store_usage usage;
@@ -205,8 +211,10 @@ static enum err append_queued(struct report *r, struct store_batch *batch)
 {
     uint8_t lane;
     struct slice body;
-    for (unsigned n = 0; n < BATCH_RECORDS && store_batch_bytes(batch) < BATCH_BYTES && queue_next(&r->queue, &lane, &body);
-         n++) {
+    for (unsigned n = 0; n < BATCH_RECORDS && store_batch_bytes(batch) < BATCH_BYTES; n++) {
+        if (!queue_next(&r->queue, &lane, &body)) {
+            break;
+        }
         uint64_t number;
         enum err err = spool_append(r->lanes[lane].spool, batch, 1, body, &number);
         if (err != OK) {
@@ -264,13 +272,13 @@ static void rebased(struct lane *lane)
     lane->gap_first = lane->gap_last = 0;
     r->stats.rebases++;
     outbox_restart(lane->outbox, lane->replaces);
-    log_warn("an old image of the store was restored: new epoch", KV_STR("lane", lane->id == LANE_ALARM ? "alarm" : "bulk"),
+    log_warn("an old image of the store was restored: new epoch", KV_STR("lane", lane_name(lane)),
              KV_HEX("epoch", epoch), KV_HEX("replaces", lane->replaces), KV_U64("kept_above", lane->keep_above));
     char text[200];
     snprintf(text, sizeof text,
              "an old image of the store was restored: the %s lane goes on as epoch %016" PRIx64
              " in place of %016" PRIx64 ", its records above %" PRIu64 " begin at 1 again",
-             lane->id == LANE_ALARM ? "alarm" : "bulk", epoch, lane->replaces, lane->keep_above);
+             lane_name(lane), epoch, lane->replaces, lane->keep_above);
     tell(r, "epoch-replaced", text, lane->keep_above);
 }
 

@@ -71,8 +71,8 @@ enum err report_link_init(struct report *r)
 
 /* ---- outbox ---- */
 
-/* In an epoch that began with records of an older one, ranges that were declared there have old numbers in them, or were
- * cut: they are declared anew. The receiver would refuse a frame whose records do not cover what its head says. */
+/* In an epoch that began with records of an older one, ranges that were declared there have old numbers in them, or
+ * were cut: they are declared anew. The receiver would refuse a frame whose records do not cover what its head says. */
 static enum err current_body(struct report *r, const struct spool_entry *entry, struct slice *ret_body)
 {
     *ret_body = entry->body;

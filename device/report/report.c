@@ -3,7 +3,8 @@
  * Start, samples, events, figures. See report_internal.h for the other files.
  *
  * Numbers. A block's number is fixed when its first sample is placed, since checkable drivers are told it. So whatever
- * else goes into the bulk lane closes the block first, and a description that is due goes before a block, never into it.
+ * else goes into the bulk lane closes the block first, and a description that is due goes before a block, never into
+ * it.
  */
 #include "device/report/report.h"
 
@@ -55,7 +56,8 @@ static enum err options_check(const struct report_options *o, struct fault *rete
                          BLOCK_SAMPLES_MAX);
     }
     if (builder_record_max(o->channel_count, o->samples_per_record) > WIRE_RECORD_MAX) {
-        return fault_set(reterr, ERR_RANGE, "%u samples of %zu channels may not fit into a record of %d bytes: take fewer",
+        return fault_set(reterr, ERR_RANGE,
+                         "%u samples of %zu channels may not fit into a record of %d bytes: take fewer",
                          o->samples_per_record, o->channel_count, WIRE_RECORD_MAX);
     }
     for (size_t i = 0; i < o->channel_count; i++) {
@@ -232,7 +234,8 @@ bool report_ready(const struct report *r)
 /* What the block under construction will need at most. */
 static size_t block_reserve(const struct report *r)
 {
-    return r->builder.count > 0 ? builder_record_max(r->builder.channels, r->builder.samples_max) + QUEUE_HEAD_BYTES : 0;
+    size_t most = builder_record_max(r->builder.channels, r->builder.samples_max) + QUEUE_HEAD_BYTES;
+    return r->builder.count > 0 ? most : 0;
 }
 
 static bool queue_takes(const struct report *r, const struct lane *lane, size_t bytes)

@@ -2,11 +2,11 @@
 /*
  * report - from samples to durable records to frames on the bus.
  *
- *   report_sample -> block under construction -> (full, or max_age) Record -> spool append --commit--> durable -> outbox
+ *   report_sample -> block under construction -> (full, or max_age) Record -> spool append --commit--> outbox
  *   report_event  -> Record in lane 0 (alarm), committed at once
  *
- * Two lanes, each a stream of its own: 0 alarm (small, reserved room, overtakes), 1 bulk. Records are durable before they
- * are sent. A power cut takes at most the block under construction (max_age) and what is in the commit under way:
+ * Two lanes, each a stream of its own: 0 alarm (small, reserved room, overtakes), 1 bulk. Records are durable before
+ * they are sent. A power cut takes at most the block under construction (max_age) and what is in the commit under way:
  * report_unsynced_us() states the bound.
  * Full: the oldest bulk records go, and a gap record with their numbers takes their place.
  */
@@ -59,16 +59,18 @@ struct report_stats {
 
 /* Opens (or creates, durably, before anything is sent) both lanes and counts the boot. bus, store borrowed; the report
  * sets the bus's handlers and subscribes, the owner calls bus_start afterwards. Asynchronous start: on_ready is called
- * when samples may be given; a store that does not take the start is tried again. ERR_RANGE: options; ERR_MALFORMED: the
- * store's state does not parse; ERR_IO, ERR_NOMEM. */
+ * when samples may be given; a store that does not take the start is tried again. ERR_RANGE: options; ERR_MALFORMED:
+ * the store's state does not parse; ERR_IO, ERR_NOMEM. */
 enum err report_new(struct loop *loop, struct bus *bus, struct store *store, const struct report_options *options,
-                    void (*on_ready)(void *arg), void *arg, struct report **ret_report, struct fault *reterr) MUST_CHECK;
-/* Does not touch the bus. A commit may be under way: the owner frees bus and store before the loop runs on. Accepts NULL. */
+                    void (*on_ready)(void *arg), void *arg, struct report **ret_report,
+                    struct fault *reterr) MUST_CHECK;
+/* Does not touch the bus. A commit may be under way: the owner frees bus and store before the loop runs on. Accepts
+ * NULL. */
 void report_free(struct report *report);
 DEFINE_CLEANUP(struct report, report_free)
 bool report_ready(const struct report *report);
-/* Where the next sample will stand (for sense_read). Holds until anything else is reported or the handler returns; closes
- * a block that the sample does not belong to. device is borrowed from the report. */
+/* Where the next sample will stand (for sense_read). Holds until anything else is reported or the handler returns;
+ * closes a block that the sample does not belong to. device is borrowed from the report. */
 void report_place(struct report *report, struct sense_place *ret_place);
 /* values: one per channel; NaN = missing. Allocates nothing. ERR_AGAIN: not ready, or the store takes nothing (failing
  * disk); the sample is counted as not taken. */

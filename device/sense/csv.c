@@ -309,8 +309,8 @@ static enum err channels_add(struct sense *sense, const struct survey *s, char *
         size_t at = sense->channel_count;
         double resolution = is_label(name) ? 1 : column_resolution(&s->columns[i], options);
         if (sense_channel_add(sense, name, unit_of(name), resolution) != OK) {
-            return fault_set(reterr, ERR_RANGE, "driver csv: %s: more than %d columns of numbers", c->files.paths[c->file],
-                             SENSE_CHANNELS_MAX);
+            return fault_set(reterr, ERR_RANGE, "driver csv: %s: more than %d columns of numbers",
+                             c->files.paths[c->file], SENSE_CHANNELS_MAX);
         }
         c->position[at] = c->column[at] = (int)i;
         c->header_name[at] = header ? strdup(header[i]) : NULL;

@@ -127,7 +127,9 @@ bool csv_datetime(const char *cell)
         strchr("-/.", first) == NULL) {
         return false;
     }
-    if (!((a >= 1000 && b <= 12 && c >= 1 && c <= 31) || (a >= 1 && a <= 31 && b >= 1 && b <= 31 && c >= 1000)) || b < 1) {
+    bool year_first = a >= 1000 && b <= 12 && c >= 1 && c <= 31;
+    bool year_last = a >= 1 && a <= 31 && b <= 31 && c >= 1000;
+    if (b < 1 || (!year_first && !year_last)) {
         return false;
     }
     const char *time = cell + used;

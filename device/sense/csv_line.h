@@ -9,8 +9,8 @@
 
 enum { CSV_COLUMNS_MAX = 256 };
 
-/* Splits line in place at separator; ret_cells point into line. White space and quotes (RFC 4180) around cells are taken
- * off. ERR_FULL: more than CSV_COLUMNS_MAX cells; ERR_MALFORMED: a quote that does not close. */
+/* Splits line in place at separator; ret_cells point into line. White space and quotes (RFC 4180) around cells are
+ * taken off. ERR_FULL: more than CSV_COLUMNS_MAX cells; ERR_MALFORMED: a quote that does not close. */
 enum err csv_split(char *line, char separator, char *ret_cells[CSV_COLUMNS_MAX], size_t *ret_count) MUST_CHECK;
 /* ',' or ';': whichever the line has more of outside quotes; ',' where it has none. */
 char csv_separator(const char *line);

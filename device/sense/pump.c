@@ -125,7 +125,8 @@ static enum err pump_fault(const char *word, uint64_t seed, enum fault_kind *ret
             return OK;
         }
     }
-    return fault_set(reterr, ERR_NOT_FOUND, "driver pump: no fault \"%s\"; there are none, wear, stuck, leak, auto", word);
+    return fault_set(reterr, ERR_NOT_FOUND, "driver pump: no fault \"%s\"; there are none, wear, stuck, leak, auto",
+                     word);
 }
 
 static enum err pump_open(struct sense *sense, const struct sense_options *options, struct fault *reterr)

@@ -21,8 +21,8 @@ static void name_fit(const char *name, char ret_name[SENSE_NAME_MAX + 1])
     size_t len = 0;
     for (; name[len] != '\0' && len < SENSE_NAME_MAX; len++) {
         char c = name[len];
-        bool fits = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
-                    c == '-';
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        bool fits = letter || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
         ret_name[len] = fits ? c : '_';
     }
     ret_name[len] = '\0';

@@ -3,8 +3,8 @@
  * sense_internal - what a driver fills in. A driver is one file with one `const struct sense_driver`, and one row in
  * sense.c's table.
  *
- * open describes the channels with sense_channel_add (their order is the order of the values) and sets state; read fills
- * one value per channel and must neither block nor allocate; close frees state, which may be NULL.
+ * open describes the channels with sense_channel_add (their order is the order of the values) and sets state; read
+ * fills one value per channel and must neither block nor allocate; close frees state, which may be NULL.
  */
 #ifndef DEVICE_SENSE_SENSE_INTERNAL_H
 #define DEVICE_SENSE_SENSE_INTERNAL_H
@@ -28,8 +28,8 @@ struct sense {
 
 extern const struct sense_driver sense_driver_host, sense_driver_csv, sense_driver_pump, sense_driver_pattern;
 
-/* Adds a channel. The name is made fit: bytes outside [A-Za-z0-9_.-] become '_', it is cut to SENSE_NAME_MAX, and a name
- * that is taken gets a number behind it. ERR_FULL above SENSE_CHANNELS_MAX. */
+/* Adds a channel. The name is made fit: bytes outside [A-Za-z0-9_.-] become '_', it is cut to SENSE_NAME_MAX, and a
+ * name that is taken gets a number behind it. ERR_FULL above SENSE_CHANNELS_MAX. */
 enum err sense_channel_add(struct sense *sense, const char *name, const char *unit, double resolution) MUST_CHECK;
 
 #endif

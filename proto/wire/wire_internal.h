@@ -40,6 +40,15 @@ static inline uint64_t wire_varint(struct cursor *c)
     return cursor_varint(c);
 }
 
+/* A key or a length: as protobuf-c does, at most 5 bytes, so that whatever we accept it unpacks. */
+static inline uint64_t wire_short_varint(struct cursor *c)
+{
+    const uint8_t *start = c->at;
+    uint64_t v = wire_varint(c);
+    c->failed |= c->at - start > 5;
+    return v;
+}
+
 /* The next field; false at the end and on failure (cursor_err tells). */
 static inline __attribute__((always_inline)) bool wire_next(struct cursor *c, struct wire_table table,
                                                             struct wire_field *f)
@@ -47,10 +56,10 @@ static inline __attribute__((always_inline)) bool wire_next(struct cursor *c, st
     if (c->failed || c->at == c->end) {
         return false;
     }
-    uint64_t key = wire_varint(c);
+    uint64_t key = wire_short_varint(c);
     uint64_t number = key >> 3;
     unsigned type = key & 7;
-    if (key > UINT32_MAX || number == 0) {
+    if (c->failed || key > UINT32_MAX || number == 0) {
         c->failed = true;
         return false;
     }
@@ -65,7 +74,7 @@ static inline __attribute__((always_inline)) bool wire_next(struct cursor *c, st
     if (type == WIRE_VARINT) {
         f->value = wire_varint(c);
     } else if (type == WIRE_BYTES) {
-        f->bytes = cursor_bytes(c, wire_varint(c));
+        f->bytes = cursor_bytes(c, wire_short_varint(c));
     } else if (type == WIRE_FIXED64) {
         f->value = cursor_u64le(c);
     } else if (type == WIRE_FIXED32) {

@@ -19,7 +19,7 @@ def log(*words):
 
 def find_bin(name):
     """The programs under test: $WEIR_BIN, else the newest build among asan and release."""
-    folders = [pathlib.Path(os.environ["WEIR_BIN"])] if "WEIR_BIN" in os.environ else [
+    folders = [pathlib.Path(os.environ["WEIR_BIN"]).resolve()] if "WEIR_BIN" in os.environ else [
         ROOT / "build" / preset / "bin" for preset in ("asan", "release", "dev")]
     found = [f / name for f in folders if (f / name).exists()]
     if not found:

@@ -263,7 +263,8 @@ static void the_ledger_asks_from_the_sink_towards_the_device(void **state)
     start(&bridge);
     CHECK_INT(RUN("ledger"), EXIT_OK);
     CHECK_INT(asked, 321);
-    CHECK_CONTAINS(output, "pump-1  0000000000000007  bulk    10        9     8        8     0           0          2  balanced\n");
+    CHECK_CONTAINS(output, "pump-1  0000000000000007  bulk    10        9     8        8     0           0          2"
+                           "  balanced\n");
     CHECK_STR(errors, "");
     CHECK_INT(RUN("ledger", "--settled"), EXIT_DEGRADED);
     CHECK_INT(RUN("ledger", "--device", "pump-1", "--json"), EXIT_OK);
@@ -291,7 +292,8 @@ static void tail_once_prints_and_ends(void **state)
     CHECK_INT(RUN("tail", "pump-1", "--once", "--lines", "3"), EXIT_OK);
     CHECK_CONTAINS(output, "2026-01-01T00:00:00Z         temp");
     CHECK_INT(RUN("--json", "tail", "--once", "--lines=3", "pump-1"), EXIT_OK);
-    CHECK_STR(output, "{\"row\":1,\"ts\":\"2026-01-01T00:00:00Z\",\"channel\":\"temp\",\"value\":1,\"unit\":\"Cel\"}\n");
+    CHECK_STR(output, "{\"row\":1,\"ts\":\"2026-01-01T00:00:00Z\",\"channel\":\"temp\",\"value\":1,"
+                      "\"unit\":\"Cel\"}\n");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

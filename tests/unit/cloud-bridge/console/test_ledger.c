@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: the ledger calls a stream balanced exactly when every number is accounted for, says in words which inequality is
- * broken when one is, and takes no race between the daemons for a loss.
+ * Goal: the ledger calls a stream balanced exactly when every number is accounted for, says in words which inequality
+ * is broken when one is, and takes no race between the daemons for a loss.
  */
 #include <string.h>
 
@@ -37,8 +37,8 @@ static void add_device(const char *id, int epoch, unsigned long long durable)
 {
     char text[500];
     snprintf(text, sizeof(text),
-             "{'program':'device','id':'%s','streams':[{'device':'%s','epoch':'%016x','lane':1,'durable':%llu}]}", id, id,
-             (unsigned)epoch, durable);
+             "{'program':'device','id':'%s','streams':[{'device':'%s','epoch':'%016x','lane':1,'durable':%llu}]}", id,
+             id, (unsigned)epoch, durable);
     CHECK_OK(add(text));
 }
 

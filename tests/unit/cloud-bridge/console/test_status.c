@@ -34,8 +34,8 @@ static void add_daemon(const char *program, int id, const char *state, int read,
                   "{\"program\":\"%s\",\"id\":\"%s-%d\",\"state\":\"%s\",\"why\":[%s],\"uptime_s\":%d,"
                   "\"links\":[{\"name\":\"broker\",\"up\":%s}],\"store\":{\"used_bytes\":25,\"cap_bytes\":100},"
                   "\"tier\":{\"read\":%d,\"sent\":%d,\"committed\":%d,\"delivered\":%d}}",
-                  program, program, id, state, why, 100 + id, strcmp(state, "ok") == 0 ? "true" : "false", read, read - 1,
-                  read - 2, strcmp(program, "device") == 0 ? 0 : read - 3);
+                  program, program, id, state, why, 100 + id, strcmp(state, "ok") == 0 ? "true" : "false", read,
+                  read - 1, read - 2, strcmp(program, "device") == 0 ? 0 : read - 3);
     buffer_put_u8(&text, 0);
     add((const char *)text.ptr);
 }
@@ -196,7 +196,8 @@ static void ages_are_short(void **state)
     const struct {
         int64_t s;
         const char *text;
-    } rows[] = {{0, "0s"}, {119, "119s"}, {120, "2min"}, {7200, "2h00"}, {90061, "25h01"}, {400000, "4d15h"}, {-5, "0s"}};
+    } rows[] = {{0, "0s"},        {119, "119s"},      {120, "2min"}, {7200, "2h00"},
+                {90061, "25h01"}, {400000, "4d15h"}, {-5, "0s"}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         put_age(rows[i].s, age, sizeof(age));
         CHECK_STR(age, rows[i].text);

@@ -79,7 +79,8 @@ static void what_is_no_reading_is_refused(void **state)
 {
     (void)state;
     BUFFER(out, 4096);
-    const char *bad[] = {"{}", "{\"readings\":5}", "{\"readings\":[1]}", "{\"readings\":[{\"row\":-1,\"channel\":\"a\"}]}",
+    const char *bad[] = {"{}", "{\"readings\":5}", "{\"readings\":[1]}",
+                         "{\"readings\":[{\"row\":-1,\"channel\":\"a\"}]}",
                          "{\"readings\":[{\"row\":1.5,\"channel\":\"a\"}]}", "{\"readings\":[{\"row\":1}]}"};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         int64_t cursor = -1;

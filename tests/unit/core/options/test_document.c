@@ -94,7 +94,8 @@ static void every_mistake_is_reported_at_once_with_its_place(void **state)
               ERR_RANGE);
     CHECK_CONTAINS(said(), "plant.yaml:1:7: site: \"plant a\" is not an identity");
     CHECK_CONTAINS(said(), "plant.yaml:3:3: broker.prot: unknown setting; did you mean broker.port?");
-    CHECK_CONTAINS(said(), "plant.yaml:4:9: broker.port: \"99999\" is outside 1..65535\n      port: 99999\n            ^\n");
+    CHECK_CONTAINS(said(), "plant.yaml:4:9: broker.port: \"99999\" is outside 1..65535\n"
+                           "      port: 99999\n            ^\n");
     CHECK_CONTAINS(said(), "plant.yaml:5:14: broker.keepalive: \"5\" has no unit; write for example 5s");
     CHECK_CONTAINS(said(), "plant.yaml:6:13: broker.insecure: \"maybe\" is neither true nor false");
     CHECK_CONTAINS(said(), "plant.yaml:7:15: store.size: \"10MB\": unknown unit \"MB\"; did you mean MiB?");
@@ -248,7 +249,7 @@ static void mistakes_on_the_command_line_are_named(void **state)
     CHECK_CONTAINS(said(), "--set broker.port: \"0\" is outside 1..65535");
 }
 
-static void settings_that_do_not_go_together_are_reported_where_they_stand(void **state)
+static void conflicting_settings_are_reported_where_they_stand(void **state)
 {
     (void)state;
     CHECK_ERR(read_yaml("site: a\nid: b\nbroker:\n  port: 1883\n"), ERR_RANGE);
@@ -285,7 +286,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_caret_stands_under_the_character_also_behind_wide_ones, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_command_line_stands_over_the_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(mistakes_on_the_command_line_are_named, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(settings_that_do_not_go_together_are_reported_where_they_stand, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(conflicting_settings_are_reported_where_they_stand, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_empty_file_lacks_only_what_is_required, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,8 @@ static struct fault why;
 
 static enum err parse_field(enum option_type type, size_t offset, const char *value, double min, double max)
 {
-    const struct option row = {.name = "x", .type = type, .offset = offset, .words = "slow|fast", .min = min, .max = max};
+    const struct option row = {
+        .name = "x", .type = type, .offset = offset, .words = "slow|fast", .min = min, .max = max};
     struct option_text text = {.scalar = slice_str(value)};
     return option_parse(&row, &text, "/etc/weir/", &settings, &why);
 }
@@ -40,7 +41,8 @@ static void durations_have_units(void **state)
         CHECK_OK(WHOLE(OPTION_DURATION, good[i].text));
         CHECK_INT(settings.whole, good[i].us);
     }
-    const char *bad[] = {"5", "s", "", "-5s", "5 m", "5sec", "1e3s", "0x5s", "5s5s", "..s", "1..5s", "5s ", "infs", "99999999999999d",
+    const char *bad[] = {"5", "s", "", "-5s", "5 m", "5sec", "1e3s", "0x5s", "5s5s", "..s", "1..5s", "5s ", "infs",
+                         "99999999999999d",
                          "0.1us", "5\xc2\xb5s"};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         settings.whole = -77;
@@ -159,7 +161,8 @@ static void what_is_written_reads_back_the_same(void **state)
 
 static const char *nearest(const char *word)
 {
-    const char *names[] = {"site", "broker.host", "broker.port", "parent.port", "log.level", "--check", "status", "tail"};
+    const char *names[] = {"site",      "broker.host", "broker.port", "parent.port",
+                           "log.level", "--check",     "status",      "tail"};
     struct options_nearest n = {.word = word};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         options_nearest_offer(&n, names[i]);

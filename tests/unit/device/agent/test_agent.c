@@ -78,7 +78,8 @@ static void a_limit_is_told_when_it_is_left_and_when_the_value_is_back(void **st
     rig_start(rig);
     rig_run(rig, 2 * HOUR_US + 10 * MINUTE_US); /* two cycles of wear */
     struct rig_stream *alarms = rig_current(rig, 0);
-    const struct rig_record *out = rig_event(alarms, "limit-exceeded", 0), *back = rig_event(alarms, "limit-returned", 0);
+    const struct rig_record *out = rig_event(alarms, "limit-exceeded", 0);
+    const struct rig_record *back = rig_event(alarms, "limit-returned", 0);
     CHECK(out != NULL && back != NULL);
     CHECK(out->value > 4 && back->value <= 4);
     CHECK(out->first < back->first);

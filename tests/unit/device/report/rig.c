@@ -169,7 +169,8 @@ struct rig *rig_new(uint64_t disk_bytes)
     CHECK_OK(loop_new_virtual(rig->world, &rig->device_loop));
     loop_set_worker_latency(rig->device_loop, 2 * MS_US);
     CHECK_OK(bus_new_memory(rig->hub, rig->receiver_loop, "gw", &rig->receiver_bus));
-    bus_set_handlers(rig->receiver_bus, &(struct bus_handlers){.on_message = on_message, .on_state = on_state, .arg = rig});
+    const struct bus_handlers handlers = {.on_message = on_message, .on_state = on_state, .arg = rig};
+    bus_set_handlers(rig->receiver_bus, &handlers);
     CHECK_OK(bus_subscribe(rig->receiver_bus, "weir/v1/sim/gw/+/tele", 0));
     CHECK_OK(bus_start(rig->receiver_bus));
     CHECK_OK(store_disk_new(disk_bytes, &rig->disk));

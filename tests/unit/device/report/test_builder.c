@@ -132,8 +132,8 @@ static void the_worst_block_fits_into_what_is_promised(void **state)
     struct fixture *f = *state;
     for (unsigned i = 0; i < 16; i++) { /* incompressible, with holes, at odd times */
         double noise = ldexp((double)(int64_t)(mix_u64(i) >> 2), -3);
-        builder_add(&f->builder, (double[]){i % 5 == 4 ? NAN : noise * 0.1, -noise}, (int64_t)i * 977777 + (int64_t)(i * i) * 3331, 1,
-                    false);
+        int64_t at_us = (int64_t)i * 977777 + (int64_t)(i * i) * 3331;
+        builder_add(&f->builder, (double[]){i % 5 == 4 ? NAN : noise * 0.1, -noise}, at_us, 1, false);
     }
     close_and_read(f, 1000000);
     CHECK_INT(f->block->samples, 16);

@@ -80,8 +80,9 @@ static void the_bound_holds_and_freed_room_is_used_again(void **state)
     CHECK_INT(queue_room(&q), 0);
     CHECK_ERR(queue_put(&q, 1, slice_str("x")), ERR_FULL);
     for (unsigned i = 0; i < 100; i++) { /* the bytes wander through the block and are moved to its front */
-        char text[12];
-        expect_next(&q, 1, i == 0 ? "0123456789" : i == 1 ? "abcdefghij" : (snprintf(text, 12, "round %4u", i - 2), text));
+        char text[24];
+        snprintf(text, sizeof text, "round %4u", i - 2);
+        expect_next(&q, 1, i == 0 ? "0123456789" : i == 1 ? "abcdefghij" : text);
         queue_commit(&q);
         snprintf(text, sizeof text, "round %4u", i);
         put(&q, 1, text);

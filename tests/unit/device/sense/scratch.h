@@ -31,7 +31,8 @@ static inline int scratch_setup(void **state)
 {
     struct scratch *s = calloc(1, sizeof *s);
     strcpy(s->folder, "/tmp/weir-sense-XXXXXX");
-    if (mkdtemp(s->folder) == NULL || loop_world_new(1, &s->world) != OK || loop_new_virtual(s->world, &s->loop) != OK) {
+    if (mkdtemp(s->folder) == NULL || loop_world_new(1, &s->world) != OK ||
+        loop_new_virtual(s->world, &s->loop) != OK) {
         return -1;
     }
     *state = s;

@@ -109,7 +109,8 @@ static void a_file_without_our_channels_is_passed_over(void **state)
 static void files_without_a_header_are_taken_by_position(void **state)
 {
     struct scratch *s = *state;
-    scratch_write(s, "plain.csv", "\xef\xbb\xbf" "2014-01-01 00:00:00,1.5,on,7\r\n\r\n2014-01-01 00:05:00,2.5,off,8\r\n");
+    scratch_write(s, "plain.csv",
+                  "\xef\xbb\xbf" "2014-01-01 00:00:00,1.5,on,7\r\n\r\n2014-01-01 00:05:00,2.5,off,8\r\n");
     struct sense *sense = open_csv(s, "plain.csv", (struct sense_options){0});
     size_t count;
     const struct sense_channel *c = sense_channels(sense, &count);
@@ -194,7 +195,7 @@ static void long_and_repeated_names_are_made_fit(void **state)
 {
     struct scratch *s = *state;
     scratch_write(s, "names.csv",
-                  "a b,a b,\"\xc3\xa4\",0123456789012345678901234567890123456789012345678901234567890123456789_x\n1,2,3,4\n");
+                  "a b,a b,\"\xc3\xa4\",01234567890123456789012345678901234567890123456789012345678_x\n1,2,3,4\n");
     struct sense *sense = open_csv(s, "names.csv", (struct sense_options){0});
     size_t count;
     const struct sense_channel *c = sense_channels(sense, &count);

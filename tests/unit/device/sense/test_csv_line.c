@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: a line of CSV is taken apart the way spreadsheets and loggers write it, and what is no number is never taken for
- * one.
+ * Goal: a line of CSV is taken apart the way spreadsheets and loggers write it, and what is no number is never taken
+ * for one.
  */
 #include "device/sense/csv_line.h"
 

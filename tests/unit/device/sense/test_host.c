@@ -42,11 +42,13 @@ static void write_machine(const struct scratch *s, unsigned step)
     scratch_write(s, "box/proc/meminfo", "MemTotal:  1000 kB\nMemFree: 1 kB\nMemAvailable:  400 kB\n");
     scratch_write(s, "box/proc/loadavg", "0.50 0.40 0.30 1/234 999\n");
     snprintf(text, sizeof text,
-             "   8 0 sda 1 0 %u 0 1 0 %u 0 0 0 0\n   8 1 sda1 1 0 9999 0 1 0 9999 0 0 0 0\n   7 0 loop0 1 0 %u 0 0 0 0 0 0 0 0\n",
+             "   8 0 sda 1 0 %u 0 1 0 %u 0 0 0 0\n   8 1 sda1 1 0 9999 0 1 0 9999 0 0 0 0\n"
+             "   7 0 loop0 1 0 %u 0 0 0 0 0 0 0 0\n",
              100 + 20 * step, 200 + 40 * step, 77 * step);
     scratch_write(s, "box/proc/diskstats", text);
     snprintf(text, sizeof text,
-             "Inter-|   Receive\n face |bytes\n    lo: %u 1 0 0 0 0 0 0 %u 1 0 0 0 0 0 0\n  eth0:%u 1 0 0 0 0 0 0 %u 1 0 0 0 0 0 0\n",
+             "Inter-|   Receive\n face |bytes\n"
+             "    lo: %u 1 0 0 0 0 0 0 %u 1 0 0 0 0 0 0\n  eth0:%u 1 0 0 0 0 0 0 %u 1 0 0 0 0 0 0\n",
              step * 5000, step * 5000, 1000 + 400 * step, 2000 + 600 * step);
     scratch_write(s, "box/proc/net/dev", text);
 }

@@ -194,7 +194,7 @@ static void bytes_that_are_no_block_are_malformed(void **state)
         {"\x00", 1, 4},                      /* CONST without its value */
         {"\x40\x00", 2, 4},                  /* unknown bit of the header */
         {"\x80\x00", 2, 4},
-        {"\x28\x00", 2, 4},                  /* unknown form of the resolution */
+        {"\x28\x01\x00\x00", 4, 4},          /* unknown form of the resolution */
         {"\x08\x17\x00", 3, 4},              /* 10^23 */
         {"\x10\x00\x00\x00", 4, 4},          /* 0 x 2^0 */
         {"\x20\0\0\0\0\0\0\xf8\x7f\x00", 10, 4}, /* NaN */
@@ -236,6 +236,51 @@ static void wide_columns_are_held_against_the_bound(void **state)
     bytes[11] = 8;
     CHECK_ERR(block_check(slice_of(bytes, sizeof(bytes)), 4, NULL), ERR_MALFORMED);
     CHECK_ERR(block_decode(slice_of(bytes, sizeof(bytes)), 4, 1, again, NULL, &channels), ERR_MALFORMED);
+}
+
+static void a_sum_of_differences_is_held_against_the_bound(void **state)
+{
+    (void)state;
+    size_t channels;
+    uint8_t bytes[4 + 1369] = {2, 0, 0, 97}; /* DELTA from 0, 199 differences of 55 bits */
+    CHECK_OK(block_check(slice_of(bytes, sizeof(bytes)), 200, NULL));
+    memset(bytes + 4, 0xff, 1368);
+    bytes[4 + 1368] = 1;
+    CHECK_ERR(block_check(slice_of(bytes, sizeof(bytes)), 200, NULL), ERR_MALFORMED);
+    CHECK_ERR(block_decode(slice_of(bytes, sizeof(bytes)), 200, 1, again, NULL, &channels), ERR_MALFORMED);
+}
+
+static void an_index_beyond_the_dictionary_is_its_last_entry(void **state)
+{
+    (void)state;
+    size_t channels;
+    /* DICT 0, 1, 2; 127 = 1 + 3 (0 + 3 (2 + 3 x 4)): the encoder writes no 4, but seven bits can hold it. */
+    CHECK_OK(block_decode(slice_of("\x03\x00\x03\x00\x7f", 5), 4, 1, again, NULL, &channels));
+    CHECK(again[0] == 1 && again[1] == 0 && again[2] == 2 && again[3] == 2);
+}
+
+/* The format is what is stored and sent: these bytes may not change. */
+static void the_bytes_of_each_form_are_as_documented(void **state)
+{
+    (void)state;
+    static const struct {
+        double resolution;
+        int64_t values[5];
+        const char *bytes;
+        size_t len;
+    } known[] = {
+        {1, {-3, -3, -3, -3, -3}, "\x00\x05", 2},
+        {0.1, {5, 7, 5, 6, 7}, "\x09\xff\x0a\x07\x21\x01", 6},
+        {1.0 / 4096, {7, 1000, 2001, 3000, 4002}, "\x12\x80\xed\x0e\xc2\x0f\x0e\xf9\x31", 9},
+        {1, {0, 1000000, 0, 1000000, 0}, "\x03\x00\x02\x3e\x3f\x42\x0f\x0a", 8},
+        {0.25, {1, BLOCK_MISSING, 3, BLOCK_MISSING, 1}, "\x1d\x19\xfe\x15\x02\x07\x06", 7},
+    };
+    for (size_t i = 0; i < COUNT_OF(known); i++) {
+        BUFFER(out, 100);
+        CHECK_OK(block_encode(known[i].values, &known[i].resolution, 1, 5, &out));
+        CHECK_INT(out.len, known[i].len);
+        CHECK(memcmp(out.ptr, known[i].bytes, out.len) == 0);
+    }
 }
 
 static void damaged_blocks_get_the_same_verdict_from_check_and_decode(void **state)
@@ -304,6 +349,9 @@ int main(void)
         cmocka_unit_test(more_channels_than_room_are_refused),
         cmocka_unit_test(bytes_that_are_no_block_are_malformed),
         cmocka_unit_test(wide_columns_are_held_against_the_bound),
+        cmocka_unit_test(a_sum_of_differences_is_held_against_the_bound),
+        cmocka_unit_test(an_index_beyond_the_dictionary_is_its_last_entry),
+        cmocka_unit_test(the_bytes_of_each_form_are_as_documented),
         cmocka_unit_test(damaged_blocks_get_the_same_verdict_from_check_and_decode),
         cmocka_unit_test(a_time_column_comes_back_and_takes_no_resolution),
     };

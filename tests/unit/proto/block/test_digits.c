@@ -67,6 +67,20 @@ static void a_range_costs_its_logarithm_to_a_quarter_of_a_bit(void **state)
     CHECK_INT(digits_code(UINT64_MAX), DIGITS_WHOLE);
 }
 
+/* The radices are part of the format: floor(2^(code / 4)), to the last one. */
+static void every_radix_is_the_largest_whose_fourth_power_fits(void **state)
+{
+    (void)state;
+    for (unsigned code = 4; code <= DIGITS_GROUP_MAX; code++) {
+        uint64_t radix = 2;
+        while ((radix + 1) * (radix + 1) * (radix + 1) * (radix + 1) <= UINT64_C(1) << code) {
+            radix++;
+        }
+        CHECK(digits_code(radix - 1) <= code);
+        CHECK(digits_code(radix) > code);
+    }
+}
+
 static void codes_that_no_range_needs_are_invalid(void **state)
 {
     (void)state;
@@ -104,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digits_of_every_range_and_count_come_back),
         cmocka_unit_test(a_range_costs_its_logarithm_to_a_quarter_of_a_bit),
+        cmocka_unit_test(every_radix_is_the_largest_whose_fourth_power_fits),
         cmocka_unit_test(codes_that_no_range_needs_are_invalid),
         cmocka_unit_test(garbage_stays_within_the_bound),
     };

@@ -247,6 +247,13 @@ static void a_known_field_of_another_wire_type_is_malformed(void **state)
         }
         CHECK_ERR(wire_frame_decode(slice_of(packed, len + more), false, &frame, entries, 1, NULL), ERR_MALFORMED);
     }
+    /* Keys and lengths of more than five bytes: padded with zeros, they would say the same. */
+    static const char *const padded[] = {"\x98\x86\x80\x80\x80\x80\x00\x01", "\xa2\x06\x80\x80\x80\x80\x80\x00"};
+    for (size_t i = 0; i < COUNT_OF(padded); i++) {
+        size_t len = weir__v1__frame__pack(&s.frame, packed);
+        memcpy(packed + len, padded[i], 8);
+        CHECK_ERR(wire_frame_decode(slice_of(packed, len + 8), false, &frame, entries, 1, NULL), ERR_MALFORMED);
+    }
     CHECK_ERR(wire_frame_decode(slice_of("\x00\x01", 2), false, &frame, entries, 1, NULL), ERR_MALFORMED);
 }
 

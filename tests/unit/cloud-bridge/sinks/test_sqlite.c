@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goal: what a person queries in weir.db is what the devices measured, once, whatever was written twice, half, or cut
+ * off in the middle; and the query is quick.
+ */
+#include <sqlite3.h>
+#include <sys/wait.h>
+
+#include "tests/unit/cloud-bridge/sinks/batch.h"
+
+struct rig {
+    char folder[64], path[96];
+    struct sink sink;
+    struct batch b;
+};
+
+static void open_sink(struct rig *r)
+{
+    struct fault fault = {.code = OK};
+    if (sink_sqlite_open(r->path, &r->sink, &fault) != OK) {
+        fprintf(stderr, "%s\n", fault.text);
+        fail();
+    }
+}
+
+static void close_sink(struct rig *r)
+{
+    r->sink.ops->close(r->sink.self);
+}
+
+static int start(void **state)
+{
+    struct rig *r = calloc(1, sizeof(*r));
+    scratch_new(r->folder);
+    snprintf(r->path, sizeof(r->path), "%s/weir.db", r->folder);
+    open_sink(r);
+    batch_begin(&r->b);
+    *state = r;
+    return 0;
+}
+
+static int end(void **state)
+{
+    struct rig *r = *state;
+    close_sink(r);
+    batch_end(&r->b);
+    scratch_free(r->folder);
+    free(r);
+    return 0;
+}
+
+static void again(struct rig *r)
+{
+    batch_end(&r->b);
+    batch_begin(&r->b);
+}
+
+/* All rows of a query, columns by '|', rows by ';'. A connection of its own, as a person's would be. */
+static const char *ask(struct rig *r, const char *sql)
+{
+    static char text[16384];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    size_t len = 0;
+    text[0] = '\0';
+    CHECK_INT(sqlite3_open_v2(r->path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK) {
+        fprintf(stderr, "%s: %s\n", sql, sqlite3_errmsg(db));
+        fail();
+    }
+    while (sqlite3_step(stmt) == SQLITE_ROW) {
+        for (int i = 0; i < sqlite3_column_count(stmt); i++) {
+            const char *value = (const char *)sqlite3_column_text(stmt, i);
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", i ? "|" : len ? ";" : "", value ? value : "-");
+            CHECK(len < sizeof(text));
+        }
+    }
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return text;
+}
+
+static void readings_are_what_a_person_would_query(void **state)
+{
+    struct rig *r = *state;
+    batch_describe(&r->b, "pump-7", 1, 1);
+    batch_block(&r->b, "pump-7", 2, 2);
+    batch_block(&r->b, "other", 1, 3);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select ts, channel, value, unit, epoch, number, idx, quality, \"set\" from readings"
+                     " where device = 'pump-7' order by ts, channel"),
+              "2026-01-01T00:00:02.000Z|flow \"raw\"|5.0||0000000000000abd|2|0|ntp|7;"
+              "2026-01-01T00:00:02.000Z|pressure|0.2|bar|0000000000000abd|2|0|ntp|7;"
+              "2026-01-01T00:00:02.250Z|pressure|0.3|bar|0000000000000abd|2|1|ntp|7");
+    CHECK_STR(ask(r, "select distinct channel, unit from readings where device = 'other' order by channel"),
+              "c0|-;c1|-");
+}
+
+static void a_description_that_comes_late_names_the_rows_before_it(void **state)
+{
+    struct rig *r = *state;
+    batch_block(&r->b, "pump-7", 1, 1);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select distinct channel from readings order by channel"), "c0;c1");
+    again(r);
+    batch_describe(&r->b, "pump-7", 2, 2);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select distinct channel from readings order by channel"), "flow \"raw\";pressure");
+}
+
+static void the_query_of_a_device_in_order_of_time_needs_no_sort(void **state)
+{
+    struct rig *r = *state;
+    const char *plan = ask(r, "explain query plan select * from readings where device = 'x' order by ts");
+    CHECK_CONTAINS(plan, "SEARCH r USING PRIMARY KEY (device=?)");
+    CHECK(strstr(plan, "TEMP B-TREE") == NULL);
+    CHECK(strstr(plan, "SCAN") == NULL);
+    plan = ask(r, "explain query plan select * from readings where device = 'x' and ts > '2026-01-01' order by ts");
+    CHECK_CONTAINS(plan, "SEARCH r USING PRIMARY KEY (device=? AND ts>?)");
+}
+
+static void every_kind_of_record_has_its_table(void **state)
+{
+    struct rig *r = *state;
+    const uint8_t later[] = {0x08, 0x63, 0xa2, 0x06, 0x03, 'n', 'e', 'w'};
+    batch_event(&r->b, "pump-7", 1, 1);
+    batch_health(&r->b, "pump-7", 1, 1);
+    batch_gap(&r->b, "pump-7", 2, 5, 5);
+    batch_suppressed(&r->b, "pump-7", 6, 9, 9);
+    batch_raw(&r->b, "pump-7", 10, slice_of(later, sizeof(later)), 10);
+    batch_raw(&r->b, "pump-7", 11, slice_str("\xff\xff"), 11);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select device, ts, severity, id, text, channel, value from events"),
+              "pump-7|2026-01-01T00:00:00.000Z|alarm|limit-exceeded|over \"8 bar\"\n|pressure|8.5");
+    CHECK_STR(ask(r, "select device, uptime_s, rss_bytes from healths"), "pump-7|60|4096");
+    CHECK_STR(ask(r, "select device, first, last, reason from gaps"), "pump-7|2|5|overflow");
+    CHECK_STR(ask(r, "select first, last, rule, rule_version from suppressed_range"), "6|9|deadband|3");
+    CHECK_STR(ask(r, "select first, schema, hex(record) from unread order by first"), "10|99|0863A206036E6577;11|0|FFFF");
+    CHECK_STR(ask(r, "select device, epoch, lane, hwm, top, records, readings, gaps, suppressed from streams order by lane"),
+              "pump-7|0000000000000abc|0|1|3|1|0|0|0;pump-7|0000000000000abd|1|11|13|3|0|4|4");
+    CHECK_STR(ask(r, "select first, last, kind from records where lane = 1 order by first"),
+              "1|1|health;2|5|gap;6|9|suppressed;10|10|unread;11|11|unread");
+}
+
+static void a_batch_written_again_changes_nothing(void **state)
+{
+    struct rig *r = *state;
+    char before[8192];
+    batch_describe(&r->b, "pump-7", 1, 1);
+    batch_block(&r->b, "pump-7", 2, 2);
+    batch_gap(&r->b, "pump-7", 3, 6, 6);
+    batch_block(&r->b, "pump-7", 7, 7);
+    batch_write(&r->b, &r->sink);
+    snprintf(before, sizeof(before), "%s", ask(r, "select * from streams"));
+    CHECK_STR(before, "pump-7|0000000000000abd|1|7|9|3|6|4|0|0");
+    batch_write(&r->b, &r->sink);
+    close_sink(r);
+    open_sink(r);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select * from streams"), before);
+    CHECK_STR(ask(r, "select count(*) from reading"), "6");
+    CHECK_STR(ask(r, "select count(*) from record"), "4");
+}
+
+static void a_mark_that_was_set_back_by_hand_doubles_nothing(void **state)
+{
+    struct rig *r = *state;
+    sqlite3 *db = NULL;
+    batch_block(&r->b, "pump-7", 1, 1);
+    batch_block(&r->b, "pump-7", 2, 2);
+    batch_write(&r->b, &r->sink);
+    close_sink(r);
+    CHECK_INT(sqlite3_open(r->path, &db), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(db, "update stream set hwm = 0", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    open_sink(r);
+    batch_block(&r->b, "pump-7", 3, 3);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select count(*) from reading"), "9");
+    CHECK_STR(ask(r, "select hwm, records, readings, gaps from streams"), "3|3|9|0");
+}
+
+static void a_jump_is_recorded_as_lost_upstream(void **state)
+{
+    struct rig *r = *state;
+    batch_block(&r->b, "pump-7", 1, 1);
+    batch_block(&r->b, "pump-7", 5, 5);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select first, last, reason from gaps"), "2|4|upstream_lost");
+    CHECK_STR(ask(r, "select hwm, records, gaps from streams"), "5|2|3");
+}
+
+static void of_an_overlapping_range_only_the_new_part_counts(void **state)
+{
+    struct rig *r = *state;
+    batch_block(&r->b, "pump-7", 1, 1);
+    batch_block(&r->b, "pump-7", 2, 2);
+    batch_gap(&r->b, "pump-7", 1, 6, 6);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select first, last, reason from gaps"), "3|6|overflow");
+    CHECK_STR(ask(r, "select hwm, records, gaps from streams"), "6|2|4");
+}
+
+static void the_gap_of_a_hop_stands_apart_and_has_no_jumps(void **state)
+{
+    struct rig *r = *state;
+    batch_gap(&r->b, "gw", 100, 110, 1);
+    batch_gap(&r->b, "gw", 500, 501, 2);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select device, first, last, hop from gaps order by first"), "gw|100|110|1;gw|500|501|1");
+    CHECK_STR(ask(r, "select hwm, gaps, hop from streams"), "501|13|1");
+}
+
+static void an_unreadable_entry_is_passed_over_and_the_position_moves(void **state)
+{
+    struct rig *r = *state;
+    batch_block(&r->b, "pump-7", 1, 1);
+    r->b.items[r->b.batch.count++] = (struct sink_item){.lane = 1, .position = 2, .forward = {.first = 1, .last = 0}};
+    batch_block(&r->b, "pump-7", 3, 3);
+    batch_write(&r->b, &r->sink);
+    CHECK_INT(batch_position(&r->sink, 1), 3);
+    CHECK_STR(ask(r, "select first, last, reason from gaps"), "2|2|upstream_lost");
+}
+
+static void positions_belong_to_the_epoch_of_the_spool(void **state)
+{
+    struct rig *r = *state;
+    const uint64_t other[INBOX_LANES] = {1, 2};
+    uint64_t position[INBOX_LANES] = {9, 9};
+    batch_event(&r->b, "pump-7", 1, 4);
+    batch_block(&r->b, "pump-7", 1, 17);
+    batch_write(&r->b, &r->sink);
+    close_sink(r);
+    open_sink(r);
+    CHECK_INT(batch_position(&r->sink, 0), 4);
+    CHECK_INT(batch_position(&r->sink, 1), 17);
+    CHECK_OK(r->sink.ops->position(r->sink.self, other, position));
+    CHECK_INT(position[0] + position[1], 0);
+}
+
+/* A process of its own that is killed while it writes batch after batch. */
+static void write_until_killed(struct rig *r)
+{
+    for (uint64_t number = 1;; number += 8) {
+        for (uint64_t i = 0; i < 8; i++) {
+            batch_block(&r->b, "pump-7", number + i, number + i);
+        }
+        batch_write(&r->b, &r->sink);
+        again(r);
+    }
+}
+
+static uint64_t hwm_of(struct rig *r)
+{
+    return strtoull(ask(r, "select coalesce(max(hwm), 0) from streams"), NULL, 10);
+}
+
+static void a_kill_in_the_middle_leaves_whole_batches_and_their_position(void **state)
+{
+    struct rig *r = *state;
+    close_sink(r);
+    for (unsigned kills = 0; kills < 5; kills++) {
+        open_sink(r);
+        uint64_t before = hwm_of(r);
+        close_sink(r);
+        pid_t child = fork();
+        if (child == 0) {
+            open_sink(r);
+            write_until_killed(r);
+        }
+        for (unsigned polls = 0; polls < 100000 && hwm_of(r) < before + 40 && hwm_of(r) < 8; polls++) {
+        }
+        kill(child, SIGKILL);
+        CHECK(waitpid(child, NULL, 0) == child);
+        open_sink(r);
+        uint64_t hwm = hwm_of(r);
+        CHECK_INT(hwm % 8, 0);
+        CHECK_INT(batch_position(&r->sink, 1) % 8, 0);
+        CHECK_INT(strtoull(ask(r, "select count(*) from reading"), NULL, 10), hwm * 3);
+        CHECK_INT(strtoull(ask(r, "select readings from streams union all select 0 limit 1"), NULL, 10), hwm * 3);
+        close_sink(r);
+    }
+    open_sink(r);
+}
+
+static void a_failed_batch_leaves_nothing_and_may_come_again(void **state)
+{
+    struct rig *r = *state;
+    sqlite3 *db = NULL;
+    struct fault fault = {.code = OK};
+    batch_block(&r->b, "pump-7", 1, 1);
+    batch_write(&r->b, &r->sink);
+    CHECK_INT(sqlite3_open(r->path, &db), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(db, "alter table reading rename to hidden", NULL, NULL, NULL), SQLITE_OK);
+    batch_block(&r->b, "pump-7", 2, 2);
+    CHECK(r->sink.ops->write(r->sink.self, &r->b.batch, &fault) != OK);
+    CHECK_CONTAINS(fault.text, "weir.db");
+    CHECK_INT(batch_position(&r->sink, 1), 1);
+    CHECK_INT(sqlite3_exec(db, "alter table hidden rename to reading", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select hwm, records, readings, gaps from streams"), "2|2|6|0");
+}
+
+static void the_ledger_is_bounded_and_of_one_device_if_asked(void **state)
+{
+    struct rig *r = *state;
+    struct sink_sqlite_reader *reader = NULL;
+    struct json j;
+    BUFFER(all, 4096);
+    BUFFER(one, 4096);
+    batch_block(&r->b, "a", 1, 1);
+    batch_block(&r->b, "b", 1, 2);
+    batch_write(&r->b, &r->sink);
+    CHECK_OK(sink_sqlite_reader_open(r->path, &reader, NULL));
+    json_init(&j, &all);
+    json_array(&j, NULL);
+    CHECK_OK(sink_sqlite_ledger_json(reader, NULL, 1, &j));
+    json_array_end(&j);
+    buffer_put_u8(&all, 0);
+    CHECK(strstr((const char *)all.ptr, "},{") == NULL);
+    json_init(&j, &one);
+    json_array(&j, NULL);
+    CHECK_OK(sink_sqlite_ledger_json(reader, "b", 100, &j));
+    json_array_end(&j);
+    buffer_put_u8(&one, 0);
+    CHECK_STR((const char *)one.ptr, "[{\"device\":\"b\",\"epoch\":\"0000000000000abd\",\"lane\":1,\"hwm\":1,\"top\":3,"
+                                     "\"records\":1,\"readings\":3,\"gaps\":0,\"suppressed\":0,\"hop\":false}]");
+    sink_sqlite_reader_free(reader);
+}
+
+static const char *tail(struct sink_sqlite_reader *reader, int64_t after, size_t limit)
+{
+    static char text[8192];
+    BUFFER(out, sizeof(text) - 1);
+    CHECK_OK(sink_sqlite_tail_json(reader, "pump-7", after, limit, &out));
+    CHECK_OK(buffer_err(&out));
+    memcpy(text, out.ptr, out.len);
+    text[out.len] = '\0';
+    return text;
+}
+
+static int64_t last_row(const char *text)
+{
+    int64_t row = -1;
+    for (const char *at = text; (at = strstr(at, "\"row\":")) != NULL; at += 6) {
+        row = strtoll(at + 6, NULL, 10);
+    }
+    return row;
+}
+
+static unsigned rows_of(const char *text)
+{
+    unsigned count = 0;
+    for (const char *at = text; (at = strstr(at, "\"row\":")) != NULL; at += 6) {
+        count++;
+    }
+    return count;
+}
+
+static void a_tail_begins_with_the_newest_and_follows_without_a_hole(void **state)
+{
+    struct rig *r = *state;
+    struct sink_sqlite_reader *reader = NULL;
+    batch_describe(&r->b, "pump-7", 1, 1);
+    batch_block(&r->b, "pump-7", 2, 2);
+    batch_block(&r->b, "other", 1, 3);
+    batch_block(&r->b, "pump-7", 3, 4);
+    batch_write(&r->b, &r->sink);
+    CHECK_OK(sink_sqlite_reader_open(r->path, &reader, NULL));
+    const char *text = tail(reader, -1, 2);
+    CHECK(rows_of(text) >= 1);
+    CHECK_CONTAINS(text, "\"ts\":\"2026-01-01T00:00:03.250Z\",\"channel\":\"pressure\",\"value\":0.4,\"unit\":\"bar\","
+                         "\"epoch\":\"0000000000000abd\",\"number\":3}");
+    int64_t row = last_row(text);
+    CHECK_INT(rows_of(tail(reader, row, 100)), 0);
+    again(r);
+    batch_block(&r->b, "pump-7", 4, 5);
+    batch_write(&r->b, &r->sink);
+    CHECK_INT(rows_of(tail(reader, row, 2)), 2);
+    CHECK_INT(rows_of(tail(reader, last_row(tail(reader, row, 2)), 100)), 1);
+    CHECK_INT(rows_of(tail(reader, 0, 100)), 9);
+    CHECK_INT(rows_of(tail(reader, -1, 100)), 9);
+    CHECK_INT(rows_of(tail(reader, -1, 0)), 0);
+    BUFFER(out, 1024);
+    CHECK_OK(sink_sqlite_tail_json(reader, "nobody", -1, 10, &out));
+    buffer_put_u8(&out, 0);
+    CHECK_STR((const char *)out.ptr, "{\"readings\":[]}");
+    sink_sqlite_reader_free(reader);
+}
+
+static void a_database_of_another_program_or_a_later_version_is_refused(void **state)
+{
+    struct rig *r = *state;
+    struct sink sink;
+    struct fault fault = {.code = OK};
+    char path[128];
+    sqlite3 *db = NULL;
+    snprintf(path, sizeof(path), "%s/other.db", r->folder);
+    CHECK_INT(sqlite3_open(path, &db), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(db, "create table t(x)", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    CHECK_ERR(sink_sqlite_open(path, &sink, &fault), ERR_CONFLICT);
+    CHECK_CONTAINS(fault.text, "other.db");
+    CHECK_INT(sqlite3_open(r->path, &db), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(db, "pragma user_version = 99", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    CHECK_ERR(sink_sqlite_open(r->path, &sink, &fault), ERR_UNSUPPORTED);
+    CHECK_CONTAINS(fault.text, "99");
+}
+
+static void a_file_that_is_no_database_is_refused_with_its_name(void **state)
+{
+    struct rig *r = *state;
+    struct sink sink;
+    struct fault fault = {.code = OK};
+    char path[128];
+    snprintf(path, sizeof(path), "%s/text.db", r->folder);
+    FILE *f = fopen(path, "w");
+    CHECK(f != NULL);
+    for (unsigned i = 0; i < 1000; i++) {
+        fprintf(f, "this is no database\n");
+    }
+    fclose(f);
+    CHECK_ERR(sink_sqlite_open(path, &sink, &fault), ERR_MALFORMED);
+    CHECK_CONTAINS(fault.text, "text.db");
+    CHECK(sink_sqlite_open("/nowhere/weir.db", &sink, &fault) != OK);
+    CHECK_CONTAINS(fault.text, "/nowhere/weir.db");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(readings_are_what_a_person_would_query),
+        TEST(a_description_that_comes_late_names_the_rows_before_it),
+        TEST(the_query_of_a_device_in_order_of_time_needs_no_sort),
+        TEST(every_kind_of_record_has_its_table),
+        TEST(a_batch_written_again_changes_nothing),
+        TEST(a_mark_that_was_set_back_by_hand_doubles_nothing),
+        TEST(a_jump_is_recorded_as_lost_upstream),
+        TEST(of_an_overlapping_range_only_the_new_part_counts),
+        TEST(the_gap_of_a_hop_stands_apart_and_has_no_jumps),
+        TEST(an_unreadable_entry_is_passed_over_and_the_position_moves),
+        TEST(positions_belong_to_the_epoch_of_the_spool),
+        TEST(a_kill_in_the_middle_leaves_whole_batches_and_their_position),
+        TEST(a_failed_batch_leaves_nothing_and_may_come_again),
+        TEST(the_ledger_is_bounded_and_of_one_device_if_asked),
+        TEST(a_tail_begins_with_the_newest_and_follows_without_a_hole),
+        TEST(a_database_of_another_program_or_a_later_version_is_refused),
+        TEST(a_file_that_is_no_database_is_refused_with_its_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
