@@ -123,6 +123,7 @@ static enum err read_record(struct file_sink *f, const char *line, size_t len)
  * last commit. */
 static enum err find_committed(struct file_sink *f, FILE *in, uint64_t *ret_end)
 {
+    static const char head[] = "{\"weir\":\"records\",\"version\":1,";
     CLEANUP(charp_freep) char *line = NULL;
     size_t cap = 0;
     uint64_t at = 0, epoch[INBOX_LANES], position[INBOX_LANES];
@@ -131,8 +132,8 @@ static enum err find_committed(struct file_sink *f, FILE *in, uint64_t *ret_end)
     while ((len = getline(&line, &cap, in)) > 0) {
         bool is_head = at == 0;
         at += (uint64_t)len;
-        if (is_head && strncmp(line, "{\"weir\":\"records\",\"version\":1,", 30) != 0) {
-            return ERR_MALFORMED;
+        if (is_head && memcmp(line, head, (size_t)len < sizeof(head) - 1 ? (size_t)len : sizeof(head) - 1) != 0) {
+            return ERR_MALFORMED; /* a head that is only torn is as far as it goes the same */
         }
         if (line[len - 1] == '\n' && parse_commit(line, (size_t)len, epoch, position)) {
             *ret_end = at;

@@ -5,9 +5,9 @@
  */
 #include <math.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "cloud-bridge/sinks/sinks_internal.h"
+#include "core/base/cursor.h"
 
 enum err sink_reader_init(struct sink_reader *r)
 {
@@ -67,18 +67,25 @@ static enum err read_block(struct sink_reader *r, const Weir__V1__Block *block)
     return OK;
 }
 
+/* Record.schema stands first where it is written at all; for records that nobody here can unpack. */
+static uint32_t peek_schema(struct slice record)
+{
+    struct cursor c = cursor_of(record);
+    uint64_t tag = cursor_varint(&c), value = cursor_varint(&c);
+    return cursor_err(&c) == OK && tag == 8 && value <= UINT32_MAX ? (uint32_t)value : 0;
+}
+
 void sink_reader_read(struct sink_reader *r, struct slice record)
 {
     Weir__V1__Record *unpacked = NULL;
     arena_reset(&r->arena);
     r->kind = SINK_UNREAD;
     r->record = NULL;
-    r->schema = 0;
+    r->schema = peek_schema(record);
     r->channels = r->samples = 0;
     if (wire_record_unpack(record, &r->arena, &unpacked) != OK) {
         return;
     }
-    r->schema = unpacked->schema;
     if (unpacked->schema > WIRE_SCHEMA) {
         return;
     }

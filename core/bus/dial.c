@@ -10,10 +10,11 @@
 
 static void begin(void *arg);
 
-void dial_init(struct dial *d, struct loop *loop, const char *host, uint16_t port,
-               void (*done)(void *arg, int fd, const char *reason), void *arg)
+void dial_init(struct dial *d, struct loop *loop, const char *host, uint16_t port, const struct crypt_tls *tls,
+               dial_done *done, void *arg)
 {
-    *d = (struct dial){.loop = loop, .host = host, .port = port, .done = done, .arg = arg, .fd = -1};
+    *d = (struct dial){.loop = loop, .host = host, .port = port, .tls = tls, .done = done, .arg = arg, .fd = -1};
+    d->stream.fd = -1;
     loop_task_init(&d->begin, loop, begin, d);
     (void)snprintf(d->found.host, sizeof(d->found.host), "%s", host);
     (void)snprintf(d->found.service, sizeof(d->found.service), "%u", port);
@@ -23,6 +24,7 @@ static void close_attempt(struct dial *d)
 {
     loop_watch_free(d->watch);
     d->watch = NULL;
+    stream_close(&d->stream);
     if (d->fd >= 0) {
         close(d->fd);
         d->fd = -1;
@@ -44,10 +46,58 @@ void dial_deinit(struct dial *d)
 }
 
 /* Last act of a dial: the owner may start, cancel or free it from here. */
-static void finish(struct dial *d, int fd)
+static void finish(struct dial *d, const struct stream *stream)
 {
     d->wanted = false;
-    d->done(d->arg, fd, d->reason);
+    d->done(d->arg, stream, d->reason);
+}
+
+static void failed(struct dial *d, const char *reason)
+{
+    (void)snprintf(d->reason, sizeof(d->reason), "%s", reason);
+    close_attempt(d);
+    finish(d, NULL);
+}
+
+/* ---- TLS ---- */
+static void shake_hands(struct dial *d)
+{
+    enum err err = stream_handshake(&d->stream);
+    if (err == ERR_AGAIN) {
+        unsigned events = LOOP_READ | (d->stream.read_wants_write ? LOOP_WRITE : 0);
+        err = loop_watch_set(d->watch, events);
+        if (err != OK) {
+            failed(d, "out of memory");
+        }
+    } else if (err != OK) {
+        failed(d, d->stream.reason);
+    } else {
+        struct stream stream = d->stream;
+        d->stream = (struct stream){.fd = -1};
+        close_attempt(d);
+        finish(d, &stream);
+    }
+}
+
+static void on_ready(void *arg, unsigned events)
+{
+    (void)events;
+    shake_hands(arg);
+}
+
+static void start_handshake(struct dial *d)
+{
+    int fd = d->fd;
+    loop_watch_free(d->watch);
+    d->watch = NULL;
+    d->fd = -1;
+    if (stream_open(&d->stream, fd, d->tls, d->host) != OK) {
+        failed(d, d->stream.reason);
+    } else if (loop_watch_new(d->loop, fd, LOOP_READ, on_ready, d, &d->watch) != OK) {
+        failed(d, "out of memory");
+    } else {
+        shake_hands(d);
+    }
 }
 
 /* ---- addresses in turn ---- */
@@ -69,10 +119,7 @@ static void on_connected(void *arg, unsigned events)
         try_next(d);
         return;
     }
-    int fd = d->fd;
-    d->fd = -1;
-    close_attempt(d);
-    finish(d, fd);
+    start_handshake(d);
 }
 
 static bool try_address(struct dial *d, size_t i)
@@ -102,7 +149,7 @@ static void try_next(struct dial *d)
                        strerror(errno));
         close_attempt(d);
     }
-    finish(d, -1);
+    finish(d, NULL);
 }
 
 /* ---- names ---- */
@@ -132,7 +179,7 @@ static void use_found(struct dial *d)
     if (d->found.error != 0) {
         (void)snprintf(d->reason, sizeof(d->reason), "cannot resolve %.120s: %s", d->host,
                        gai_strerror(d->found.error));
-        finish(d, -1);
+        finish(d, NULL);
         return;
     }
     (void)snprintf(d->reason, sizeof(d->reason), "%.120s has no address", d->host);
@@ -172,7 +219,7 @@ static void begin(void *arg)
     enum err err = start_lookup(d);
     if (err != OK) {
         (void)snprintf(d->reason, sizeof(d->reason), "cannot resolve %.120s: %s", d->host, err_name(err));
-        finish(d, -1);
+        finish(d, NULL);
     }
 }
 
@@ -181,4 +228,12 @@ void dial_start(struct dial *d)
     d->wanted = true;
     d->reason[0] = '\0';
     loop_task_post(&d->begin);
+}
+
+const char *dial_waits_for(const struct dial *d)
+{
+    if (d->looking_up) {
+        return "the name to be resolved";
+    }
+    return d->stream.fd >= 0 ? "the TLS handshake" : "the connection";
 }

@@ -4,8 +4,8 @@
  *
  * Comes in: readiness of one socket, timers, publications. Goes out: on_message with views into the read buffer, packets.
  *
- *   IDLE --retry timer--> DIALLING --connected--> HANDSHAKE --TLS done, CONNECT sent--> WAITING --CONNACK 0, SUBSCRIBEs
- *   sent--> SUBSCRIBING --last SUBACK--> UP;   from any: error, time out, refusal --> IDLE with the retry timer set
+ *   IDLE --retry timer--> DIALLING --connected, TLS done, CONNECT sent--> WAITING --CONNACK 0, SUBSCRIBEs sent-->
+ *   SUBSCRIBING --last SUBACK--> UP;   from any: error, time out, refusal --> IDLE with the retry timer set
  *
  * In:  one read takes as much as the buffer holds (it grows with the traffic up to READ_MAX, so that an idle session of
  *      a fleet costs 4 KiB); every complete packet is handed up in place; the rest of the last one moves to the front.
@@ -40,7 +40,7 @@ enum {
     IN_FLIGHT_MAX = 60000,  /* QoS 1 without PUBACK: packet ids are handed out in turn, acknowledgements come in order */
 };
 
-enum phase { IDLE, DIALLING, HANDSHAKE, WAITING, SUBSCRIBING, UP };
+enum phase { IDLE, DIALLING, WAITING, SUBSCRIBING, UP };
 
 struct native {
     struct bus bus;
@@ -550,73 +550,43 @@ static void on_alive(void *arg)
 }
 
 /* ---- connecting ---- */
-static void send_connect(struct native *n)
-{
-    n->phase = WAITING;
-    mqtt_put_connect(&n->out, n->bus.client_id, (uint16_t)(n->bus.keepalive_us / SECOND_US));
-    schedule_flush(n);
-}
-
-static void shake_hands(struct native *n)
-{
-    enum err err = stream_handshake(&n->stream);
-    if (err == OK) {
-        send_connect(n);
-    } else if (err != ERR_AGAIN) {
-        session_failed(n, n->stream.reason);
-        return;
-    }
-    if (!watch(n)) {
-        session_failed(n, "out of memory");
-    }
-}
-
 static void on_ready(void *arg, unsigned events)
 {
     struct native *n = arg;
     bus_enter(&n->bus);
-    if (n->phase == HANDSHAKE) {
-        shake_hands(n);
-    } else {
-        bool writes = (events & LOOP_WRITE) != 0;
-        if ((writes && n->blocked) || n->stream.write_wants_read) {
-            n->blocked = false;
-            loop_task_post(&n->flush);
-        }
-        if (!writes || n->stream.read_wants_write) {
-            read_woken(n);
-        }
+    bool writes = (events & LOOP_WRITE) != 0;
+    if ((writes && n->blocked) || n->stream.write_wants_read) {
+        n->blocked = false;
+        loop_task_post(&n->flush);
+    }
+    if (!writes || n->stream.read_wants_write) {
+        read_woken(n);
     }
     bus_leave(&n->bus);
 }
 
-static void on_dialled(void *arg, int fd, const char *reason)
+static void on_dialled(void *arg, const struct stream *stream, const char *reason)
 {
     struct native *n = arg;
     bus_enter(&n->bus);
-    if (fd < 0) {
+    if (stream == NULL) {
         session_failed(n, reason);
-    } else if (stream_open(&n->stream, fd, n->bus.tls, n->bus.host) != OK) {
-        session_failed(n, n->stream.reason);
-    } else if (loop_watch_new(n->bus.loop, fd, LOOP_READ, on_ready, n, &n->watch) != OK) {
-        session_failed(n, "out of memory");
     } else {
+        n->stream = *stream;
         n->watched = LOOP_READ;
-        n->phase = HANDSHAKE;
+        n->phase = WAITING;
         n->last_in_us = n->last_out_us = loop_now_us(n->bus.loop);
-        shake_hands(n);
+        mqtt_put_connect(&n->out, n->bus.client_id, (uint16_t)(n->bus.keepalive_us / SECOND_US));
+        schedule_flush(n);
+        if (loop_watch_new(n->bus.loop, n->stream.fd, n->watched, on_ready, n, &n->watch) != OK) {
+            session_failed(n, "out of memory");
+        }
     }
     bus_leave(&n->bus);
 }
 
 static void on_retry(void *arg)
 {
-    static const char *const waits_for[] = {
-        [DIALLING] = "the connection",
-        [HANDSHAKE] = "the TLS handshake",
-        [WAITING] = "the CONNACK",
-        [SUBSCRIBING] = "a SUBACK",
-    };
     struct native *n = arg;
     bus_enter(&n->bus);
     if (n->phase == IDLE) {
@@ -624,9 +594,12 @@ static void on_retry(void *arg)
         loop_timer_in(&n->retry, BUS_CONNECT_TIMEOUT_US);
         dial_start(&n->dial);
     } else {
+        const char *what = n->phase == DIALLING  ? dial_waits_for(&n->dial)
+                           : n->phase == WAITING ? "the CONNACK"
+                                                 : "a SUBACK";
         char reason[BUS_REASON_MAX];
-        (void)snprintf(reason, sizeof(reason), "timed out: waited 10 s for %s of %.100s port %u", waits_for[n->phase],
-                       n->bus.host, n->bus.port);
+        (void)snprintf(reason, sizeof(reason), "timed out: waited 10 s for %s, %.100s port %u", what, n->bus.host,
+                       n->bus.port);
         session_failed(n, reason);
     }
     bus_leave(&n->bus);
@@ -675,7 +648,7 @@ enum err native_new(struct loop *loop, const struct bus_options *options, struct
     enum err err = bus_init(&n->bus, &ops, loop, options);
     n->stream.fd = -1;
     buffer_init(&n->out, 2 * n->bus.out_limit_bytes + MQTT_REMAINING_MAX);
-    dial_init(&n->dial, loop, n->bus.host ? n->bus.host : "", n->bus.port, on_dialled, n);
+    dial_init(&n->dial, loop, n->bus.host ? n->bus.host : "", n->bus.port, options->tls, on_dialled, n);
     loop_timer_init(&n->retry, loop, on_retry, n);
     loop_timer_init(&n->alive, loop, on_alive, n);
     loop_timer_init(&n->pace, loop, on_pace, n);

@@ -30,7 +30,6 @@
 #include "core/bus/bus_internal.h"
 #include "core/bus/dial.h"
 #include "core/bus/mqtt.h"
-#include "core/bus/stream.h"
 #include "core/crypt/crypt.h"
 
 #define GUARD_US (20 * SECOND_US) /* Paho looks at its 10 s of connect time-out every 3 s */
@@ -98,9 +97,7 @@ struct paho {
     size_t unsent;           /* queued, and in Paho's hands */
     unsigned window, window_acked;
 
-    struct dial dial;        /* the probe */
-    struct stream probe;
-    struct loop_watch *probe_watch;
+    struct dial probe;       /* finds out why Paho could not connect */
     char failure[160];       /* what Paho said, until the probe knows better */
 
     sem_t farewell;
@@ -302,17 +299,9 @@ static void clear_queue(struct paho *p)
     p->window = p->window_acked = 0;
 }
 
-static void close_probe(struct paho *p)
-{
-    dial_cancel(&p->dial);
-    loop_watch_free(p->probe_watch);
-    p->probe_watch = NULL;
-    stream_close(&p->probe);
-}
-
 static void session_failed(struct paho *p, const char *reason)
 {
-    close_probe(p);
+    dial_cancel(&p->probe);
     clear_queue(p);
     p->phase = IDLE;
     p->epoch++;
@@ -506,40 +495,15 @@ static void start_attempt(struct paho *p)
 }
 
 /* ---- the probe: why could Paho not connect ---- */
-static void probe_handshake(struct paho *p)
-{
-    enum err err = stream_handshake(&p->probe);
-    if (err == ERR_AGAIN) {
-        unsigned events = LOOP_READ | (p->probe.read_wants_write ? LOOP_WRITE : 0);
-        if (loop_watch_set(p->probe_watch, events) == OK) {
-            return;
-        }
-    }
-    session_failed(p, err == OK || err == ERR_AGAIN ? p->failure : p->probe.reason);
-}
-
-static void on_probe_ready(void *arg, unsigned events)
-{
-    (void)events;
-    struct paho *p = arg;
-    bus_enter(&p->bus);
-    probe_handshake(p);
-    bus_leave(&p->bus);
-}
-
-static void on_probe_dialled(void *arg, int fd, const char *reason)
+static void on_probed(void *arg, const struct stream *stream, const char *reason)
 {
     struct paho *p = arg;
     bus_enter(&p->bus);
-    if (fd < 0) {
-        session_failed(p, reason);
-    } else if (stream_open(&p->probe, fd, p->bus.tls, p->bus.host) != OK) {
-        session_failed(p, p->probe.reason);
-    } else if (loop_watch_new(p->bus.loop, fd, LOOP_READ, on_probe_ready, p, &p->probe_watch) != OK) {
-        session_failed(p, p->failure);
-    } else {
-        probe_handshake(p);
+    if (stream != NULL) {
+        struct stream connected = *stream;
+        stream_close(&connected);
     }
+    session_failed(p, stream != NULL ? p->failure : reason);
     bus_leave(&p->bus);
 }
 
@@ -555,7 +519,7 @@ static void not_connected(struct paho *p, const struct outcome *o)
     (void)snprintf(p->failure, sizeof(p->failure), "connection failed: %s", o->text);
     p->phase = PROBING;
     loop_timer_in(&p->retry, PROBE_US);
-    dial_start(&p->dial);
+    dial_start(&p->probe);
 }
 
 static void on_retry(void *arg)
@@ -767,7 +731,7 @@ static void paho_stop(struct bus *bus)
     struct paho *p = paho_of(bus);
     loop_timer_cancel(&p->retry);
     loop_task_cancel(&p->again);
-    close_probe(p);
+    dial_cancel(&p->probe);
     if (p->phase == UP) {
         say_farewell(p);
     }
@@ -780,7 +744,7 @@ static void paho_release(struct bus *bus)
 {
     struct paho *p = paho_of(bus);
     clear_queue(p);
-    dial_deinit(&p->dial);
+    dial_deinit(&p->probe);
     if (p->wake_fd >= 0) {
         close(p->wake_fd);
     }
@@ -814,14 +778,14 @@ enum err paho_new(struct loop *loop, const struct bus_options *options, struct b
     if (p == NULL) {
         return ERR_NOMEM;
     }
-    p->wake_fd = p->probe.fd = -1;
+    p->wake_fd = -1;
     p->end = &p->first;
     list_init(&p->pending);
     list_init(&p->arrived);
     pthread_mutex_init(&p->lock, NULL);
     sem_init(&p->farewell, 0, 0);
     enum err err = bus_init(&p->bus, &ops, loop, options);
-    dial_init(&p->dial, loop, p->bus.host ? p->bus.host : "", p->bus.port, on_probe_dialled, p);
+    dial_init(&p->probe, loop, p->bus.host ? p->bus.host : "", p->bus.port, options->tls, on_probed, p);
     err = err == OK ? paho_init(p, loop) : err;
     if (err != OK) {
         paho_release(&p->bus);

@@ -91,10 +91,14 @@ enum err daemon_store_open(struct loop *loop, const struct daemon_store *setting
                                     .table_count = table_count,
                                     .size_bytes = (uint64_t)settings->size,
                                     .modelled_flush_us = settings->modelled_flush_us};
-    TRY(store_open(loop, &options, ret_store, quarantined, sizeof(quarantined), reterr));
+    struct fault why = {.code = OK};
+    enum err err = store_open(loop, &options, ret_store, quarantined, sizeof(quarantined), &why);
+    if (err != OK) {
+        return fault_set(reterr, err, "%s", why.text);
+    }
     if (quarantined[0] != '\0') {
         log_error("the store was damaged; it was set aside and a new one begun", KV_STR("store", settings->path),
-                  KV_STR("copy", quarantined));
+                  KV_STR("copy", quarantined), KV_STR("reason", why.text));
     }
     *ret_aead = take(aead);
     return OK;

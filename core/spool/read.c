@@ -77,7 +77,6 @@ enum err spool_read(struct spool *spool, uint64_t from, bool (*fn)(void *arg, co
         return OK;
     }
     struct reading r = {.spool = spool, .from = from, .durable = lane->durable, .fn = fn, .arg = arg};
-    r.next = from == lane->trimmed + 1 ? from : 0;
     struct entry_key first = entry_key(spool->options.lane, lane->epoch, from);
     struct entry_key last = entry_key(spool->options.lane, lane->epoch, lane->durable);
     TRY(store_foreach(spool->store, spool->options.table, entry_key_slice(&first), entry_key_slice(&last), on_entry, &r));

@@ -160,11 +160,16 @@ struct tally {
 static bool add_to_tally(void *arg, struct slice key, struct slice value)
 {
     struct tally *t = arg;
-    uint64_t last;
-    if (entry_key_parse(key, t->spool->options.lane, t->spool->lane.epoch, &last)) {
-        t->bytes += key.len + value.len;
-        t->last = last;
+    const struct spool *s = t->spool;
+    uint64_t last, bytes = key.len + value.len;
+    if (!entry_key_parse(key, s->options.lane, s->lane.epoch, &last)) {
+        return true;
     }
+    if (last >= s->patch.first && last < s->patch.last) {
+        return true; /* swallowed by the replacement under way */
+    }
+    t->bytes += last == s->patch.last ? s->patch.bytes : bytes;
+    t->last = last;
     return t->bytes < t->wanted;
 }
 
@@ -219,10 +224,8 @@ enum err spool_trim(struct spool *spool, struct store_batch *batch, uint64_t upt
 
 static void begin_dropping(struct spool *spool, const struct store_batch *batch)
 {
-    uint64_t serial = store_batch_serial(batch);
-    spool->recount |= spool->dropping && spool->drop_serial != serial;
     spool->dropping = true;
-    spool->drop_serial = serial;
+    spool->drop_serial = store_batch_serial(batch);
 }
 
 enum err spool_drop_oldest(struct spool *spool, struct store_batch *batch, uint64_t bytes, uint64_t keep_above,
@@ -276,6 +279,9 @@ enum err spool_replace(struct spool *spool, struct store_batch *batch, uint64_t 
     if (spool->staging) {
         return ERR_AGAIN;
     }
+    if (spool->patch.last > lane->trimmed && (first > spool->patch.first || last < spool->patch.last)) {
+        return ERR_AGAIN; /* one at a time, unless the new one swallows the one under way */
+    }
     struct tally t = {.bytes = 0};
     bool dropped = first <= lane->trimmed;
     if (dropped && !was_just_dropped(spool, batch, first, last)) {
@@ -297,8 +303,11 @@ enum err spool_replace(struct spool *spool, struct store_batch *batch, uint64_t 
         spool->drop_last = 0;
     }
     begin_dropping(spool, batch);
+    spool->patch.first = first;
+    spool->patch.last = last;
+    spool->patch.bytes = entry_bytes(spool->options.aead, body.len);
     lane->bytes -= min_u64(t.bytes, lane->bytes);
-    lane->bytes += entry_bytes(spool->options.aead, body.len);
+    lane->bytes += spool->patch.bytes;
     return OK;
 }
 
@@ -408,10 +417,7 @@ static void settle_good(struct spool *spool, uint64_t last)
     settle_appends(spool, last);
     if (spool->dropping && concerns(spool, spool->drop_serial)) {
         spool->dropping = false;
-        if (spool->recount) {
-            count_bytes(spool);
-        }
-        spool->recount = false;
+        spool->patch.last = 0;
     }
 }
 
@@ -424,7 +430,7 @@ static void settle_failed(struct spool *spool)
     if (spool->dropping) {
         /* Earlier drops may have gone through: the committed record knows how far. */
         spool->dropping = false;
-        spool->recount = false;
+        spool->patch.last = 0;
         lane->trimmed = max_u64(spool->acked, meta_trimmed(spool->store, &spool->options));
         count_bytes(spool);
     }

@@ -86,7 +86,8 @@ enum err spool_drop_oldest(struct spool *spool, struct store_batch *batch, uint6
                            uint64_t *ret_first, uint64_t *ret_last) MUST_CHECK;
 /* Replaces the entries that cover exactly first..last (durable; or just dropped, in the same batch) by one entry with this
  * body: how a gap takes the place of what was dropped. Readers see it when the batch has committed. Not held against
- * max_bytes. ERR_RANGE when the range is no whole number of entries. */
+ * max_bytes. ERR_RANGE when the range is no whole number of entries; ERR_AGAIN while another replacement, outside this
+ * range, is not settled. */
 enum err spool_replace(struct spool *spool, struct store_batch *batch, uint64_t first, uint64_t last,
                        struct slice body) MUST_CHECK;
 /* Begins a new epoch: entries above keep_above are renumbered from 1, the rest is deleted. For a store restored from an

@@ -80,9 +80,12 @@ struct spool {
 
     /* Drops and replacements under way: undone when their batch fails. */
     bool dropping;
-    bool recount; /* they overlap, so bytes are to be counted afresh */
     uint64_t drop_serial;           /* of the newest one's batch */
     uint64_t drop_first, drop_last; /* what the newest drop took; 0 = none */
+    /* The newest replacement: what is in the table there now is to be taken for one entry of so many bytes. last 0 = none. */
+    struct {
+        uint64_t first, last, bytes;
+    } patch;
     uint64_t acked;                 /* trimmed by spool_trim: beyond being taken back */
 
     struct buffer plain; /* the entry being read, decrypted */

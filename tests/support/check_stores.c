@@ -6,7 +6,8 @@
  *
  * Read in this order, so that marks can only have grown towards the source meanwhile: sink, devices' trims, gateway's
  * marks, devices' tops. For every stream (device, epoch):
- *   order       trimmed <= gateway's hwm <= durable          sink's hwm <= durable (else phantom)
+ *   order       trimmed <= gateway's hwm <= durable          sink's hwm <= durable, and no stream of a listed device that
+ *               the device itself does not have (else phantom)
  *   lost        numbers 1..sink's hwm that no record, gap or suppressed range covers
  *   duplicated  numbers covered twice                        reordered   records that arrived below an earlier one
  *   corrupt     readings that are not sense_pattern() of their place, or records with a part of their readings
@@ -243,13 +244,30 @@ static void read_gateway(struct loop *loop, const char *path)
     store_close(store);
 }
 
+static const char *device_args[DEVICES_MAX];
+static size_t device_count;
+
+static bool is_device(const char *name)
+{
+    for (size_t i = 0; i < device_count; i++) {
+        if (strncmp(device_args[i], name, strlen(name)) == 0 && device_args[i][strlen(name)] == '=') {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void compare(bool final)
 {
     struct stream *s, *next;
     HASH_ITER(hh, streams, s, next)
     {
         if (!s->at_device) {
-            continue; /* another's, or of a disk that is gone */
+            if (s->in_sink && is_device(s->device)) {
+                n.phantom += s->sink_hwm; /* a disk that was put back */
+                fprintf(stderr, "%s: in the sink, but its device knows nothing of it\n", s->key);
+            }
+            continue;
         }
         if (s->trimmed > s->gateway_hwm || (s->at_gateway && s->gateway_hwm > s->durable)) {
             n.order++;
@@ -269,8 +287,7 @@ static void compare(bool final)
 
 int main(int argc, char **argv)
 {
-    const char *gateway = NULL, *bridge = NULL, *sink = NULL, *device[DEVICES_MAX];
-    size_t devices = 0;
+    const char *gateway = NULL, *bridge = NULL, *sink = NULL;
     bool final = false;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
@@ -281,7 +298,7 @@ int main(int argc, char **argv)
         const char **slot = strcmp(argv[i], "--gateway") == 0  ? &gateway
                             : strcmp(argv[i], "--bridge") == 0 ? &bridge
                             : strcmp(argv[i], "--sink") == 0   ? &sink
-                            : strcmp(argv[i], "--device") == 0 && devices < DEVICES_MAX ? &device[devices++]
+                            : strcmp(argv[i], "--device") == 0 && device_count < DEVICES_MAX ? &device_args[device_count++]
                                                                                         : NULL;
         if (slot == NULL || i + 1 >= argc) {
             fprintf(stderr, "weir-check: %s is not understood\n", argv[i]);
@@ -297,13 +314,13 @@ int main(int argc, char **argv)
     }
     check_sink(sink, true);
     for (enum part part = TRIMMED; part <= DURABLE; part++) {
-        for (size_t i = 0; i < devices; i++) {
+        for (size_t i = 0; i < device_count; i++) {
             char name[ID_MAX + 1];
-            const char *equals = strchr(device[i], '=');
-            if (equals == NULL || (size_t)(equals - device[i]) >= sizeof(name)) {
+            const char *equals = strchr(device_args[i], '=');
+            if (equals == NULL || (size_t)(equals - device_args[i]) >= sizeof(name)) {
                 return 2;
             }
-            snprintf(name, sizeof(name), "%.*s", (int)(equals - device[i]), device[i]);
+            snprintf(name, sizeof(name), "%.*s", (int)(equals - device_args[i]), device_args[i]);
             read_device(loop, name, equals + 1, part);
         }
         if (part == TRIMMED) {

@@ -259,6 +259,9 @@ static void a_new_file_that_was_not_finished_is_taken_away(void **state)
     reopen(r);
     CHECK_INT(size_of(r, 2), -1);
     CHECK_INT(batch_position(&r->sink, 1), 2);
+    append_text(r, 2, "{\"wei");
+    reopen(r);
+    CHECK_INT(size_of(r, 2), -1);
     append_text(r, 2, "");
     reopen(r);
     CHECK_INT(size_of(r, 2), -1);
