@@ -5,8 +5,9 @@
  *   boot: epochs of new lanes --commit--> sinks tell their positions --+-- none ahead --> run
  *                                                                      '-- ahead: spool_rebase --commit--> run
  *
- * A sink that knows more of a lane than the spool shows that the spool came back from an old image. Its numbers would be
- * given out a second time and the sink's position would hide the new records, so the lane begins a new epoch.
+ * A sink that knows more of a lane than the spool shows that the spool came back from an old image. Its numbers
+ * would be given out a second time and the sink's position would hide the new records, so the lane begins a new
+ * epoch.
  */
 #include "cloud-bridge/bridged/bridged.h"
 

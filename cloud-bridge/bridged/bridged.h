@@ -50,8 +50,8 @@ const char *bridge_failure(const struct bridge *bridge);
 void bridge_stats(struct bridge *bridge, struct bridge_stats *ret_stats);
 bool bridge_drained(struct bridge *bridge);
 void bridge_status_json(struct bridge *bridge, struct buffer *out);
-/* Streams of the gateways as the bridge holds them (hop by hop): elements of /ledger's "intake", into the array that j is
- * in. The devices' rows come from the sink. */
+/* Streams of the gateways as the bridge holds them (hop by hop): elements of /ledger's "intake", into the array
+ * that j is in. The devices' rows come from the sink. */
 void bridge_hops_json(struct bridge *bridge, struct json *j);
 
 #endif

@@ -22,8 +22,8 @@ static const struct option table[] = {
      .help = "SQLite database that receives the readings; empty for none. /ledger and /tail read it."},
     {.name = "sink.file", .type = OPTION_PATH, .offset = AT(sink_file), .preset = "",
      .help = "Directory that receives the records as JSON lines; empty for none."},
-    {.name = "sink.file_rotate", .type = OPTION_BYTES, .offset = AT(sink_file_rotate), .min = 4096, .max = 1099511627776.0,
-     .preset = "64MiB", .help = "Size at which the file sink begins its next file."},
+    {.name = "sink.file_rotate", .type = OPTION_BYTES, .offset = AT(sink_file_rotate), .min = 4096,
+     .max = 1099511627776.0, .preset = "64MiB", .help = "Size at which the file sink begins its next file."},
     {.name = NULL},
 };
 

@@ -51,9 +51,10 @@ static void on_message(void *arg, struct slice topic, struct slice payload, bool
 
 static void on_state(void *arg, enum bus_state state, const char *reason)
 {
-    (void)arg;
+    struct intake *in = arg;
     if (state == BUS_UP) {
         log_info("broker connected");
+        receive_resume(in->receive);
     } else {
         log_warn("broker not connected", KV_STR("reason", reason));
     }

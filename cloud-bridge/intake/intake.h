@@ -4,8 +4,9 @@
  *
  *   cloud's broker -> bus -> intake -> proto/receive -> core/inbox -> spool -> sinks
  *
- * Sets the bus's handlers. Forwards only: a device that publishes to a bridge without a gateway between them is refused,
- * counted and logged, since nothing here knows devices (quota, who is there); a gateway beside the bridge costs little.
+ * Sets the bus's handlers. Forwards only: a device that publishes to a bridge without a gateway between them is
+ * refused, counted and logged, since nothing here knows devices (quota, who is there); a gateway beside the bridge
+ * costs little.
  */
 #ifndef CLOUD_BRIDGE_INTAKE_INTAKE_H
 #define CLOUD_BRIDGE_INTAKE_INTAKE_H

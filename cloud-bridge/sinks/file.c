@@ -13,8 +13,8 @@
 #include "cloud-bridge/sinks/file_internal.h"
 #include "core/base/json.h"
 
-/* The beginning is read again on opening (file_open.c, read_record): its order is fixed. The end is left open, since the
- * last line of the batch gets the commit. */
+/* The beginning is read again on opening (file_open.c, read_record): its order is fixed. The end is left open,
+ * since the last line of the batch gets the commit. */
 static void begin_line(struct file_sink *f, const struct sink_item *item, uint64_t first, uint64_t last,
                        const char *kind)
 {

@@ -4,12 +4,13 @@
  *
  * <dir>/weir-00000001.jsonl, weir-00000002.jsonl, ...   JSON lines:
  *
- *   {"weir":"records","version":1,"streams":[{"device","epoch","lane","hop","hwm"},...],"commit":{...}}   head of each file
+ *   {"weir":"records","version":1,"streams":[{"device","epoch","lane","hop","hwm"},...],"commit":{...}}   head
  *   {"lane","position","device","epoch","first","last","hop","kind",...}                                  a record
  *   {"lane","position","device","epoch","first","last","hop","kind",...,"commit":{"epoch":[..],"position":[..]}}
  *
- * The last line of a batch carries `commit`. What stands behind the last commit is the torn tail of a batch that never
- * was, and is cut off on opening. The head repeats every stream's mark, so that opening reads one file, not all.
+ * The last line of a batch carries `commit`. What stands behind the last commit is the torn tail of a batch that
+ * never was, and is cut off on opening. The head repeats every stream's mark, so that opening reads one file, not
+ * all.
  */
 #ifndef CLOUD_BRIDGE_SINKS_FILE_INTERNAL_H
 #define CLOUD_BRIDGE_SINKS_FILE_INTERNAL_H

@@ -56,8 +56,9 @@ static enum err newest(struct file_sink *f, unsigned *ret_number, struct fault *
 
 void file_sink_put_commit(struct buffer *out, const uint64_t epoch[INBOX_LANES], const uint64_t position[INBOX_LANES])
 {
-    buffer_printf(out, ",\"commit\":{\"epoch\":[\"%016" PRIx64 "\",\"%016" PRIx64 "\"],\"position\":[%" PRIu64 ",%" PRIu64
-                       "]}}\n",
+    buffer_printf(out,
+                  ",\"commit\":{\"epoch\":[\"%016" PRIx64 "\",\"%016" PRIx64 "\"],"
+                  "\"position\":[%" PRIu64 ",%" PRIu64 "]}}\n",
                   epoch[0], epoch[1], position[0], position[1]);
 }
 
@@ -69,7 +70,9 @@ static bool parse_commit(const char *line, size_t len, uint64_t epoch[INBOX_LANE
     const char *at = memmem(line + len - tail, tail, key, sizeof(key) - 1);
     int end = -1;
     return at != NULL &&
-           sscanf(at, ",\"commit\":{\"epoch\":[\"%16" SCNx64 "\",\"%16" SCNx64 "\"],\"position\":[%" SCNu64 ",%" SCNu64 "]}}\n%n",
+           sscanf(at,
+                  ",\"commit\":{\"epoch\":[\"%16" SCNx64 "\",\"%16" SCNx64 "\"],"
+                  "\"position\":[%" SCNu64 ",%" SCNu64 "]}}\n%n",
                   &epoch[0], &epoch[1], &position[0], &position[1], &end) == INBOX_LANES * 2 &&
            end == (int)(line + len - at);
 }
@@ -92,7 +95,9 @@ static enum err read_head(struct file_sink *f, const char *line)
         char device[ID_MAX + 1];
         uint64_t epoch, hwm;
         unsigned lane, hop;
-        if (sscanf(at, "{\"device\":\"%64[A-Za-z0-9_-]\",\"epoch\":\"%16" SCNx64 "\",\"lane\":%u,\"hop\":%u,\"hwm\":%" SCNu64 "}",
+        if (sscanf(at,
+                   "{\"device\":\"%64[A-Za-z0-9_-]\",\"epoch\":\"%16" SCNx64 "\","
+                   "\"lane\":%u,\"hop\":%u,\"hwm\":%" SCNu64 "}",
                    device, &epoch, &lane, &hop, &hwm) != 5) {
             return ERR_MALFORMED;
         }
@@ -119,8 +124,8 @@ static enum err read_record(struct file_sink *f, const char *line, size_t len)
     return set_mark(f, device, epoch, lane, hop, last);
 }
 
-/* Where the torn tail begins; 0 when not even the head is whole. Lines are read twice: what counts is known only at the
- * last commit. */
+/* Where the torn tail begins; 0 when not even the head is whole. Lines are read twice: what counts is known only at
+ * the last commit. */
 static enum err find_committed(struct file_sink *f, FILE *in, uint64_t *ret_end)
 {
     static const char head[] = "{\"weir\":\"records\",\"version\":1,";
@@ -265,8 +270,10 @@ enum err file_sink_rotate(struct file_sink *f, struct fault *reterr)
     buffer_put_str(&f->out, "{\"weir\":\"records\",\"version\":1,\"streams\":[");
     const char *comma = "";
     for (struct sink_mark *m = f->marks.table; m != NULL; m = m->hh.next) {
-        buffer_printf(&f->out, "%s{\"device\":\"%s\",\"epoch\":\"%016" PRIx64 "\",\"lane\":%u,\"hop\":%u,\"hwm\":%" PRIu64 "}", comma,
-                      m->stream.device, m->stream.epoch, m->stream.lane, m->hop ? 1U : 0U, m->stream.hwm);
+        buffer_printf(&f->out,
+                      "%s{\"device\":\"%s\",\"epoch\":\"%016" PRIx64 "\","
+                      "\"lane\":%u,\"hop\":%u,\"hwm\":%" PRIu64 "}",
+                      comma, m->stream.device, m->stream.epoch, m->stream.lane, m->hop ? 1U : 0U, m->stream.hwm);
         comma = ",";
         if (f->out.len > FILE_FLUSH_BYTES) {
             TRY(file_sink_flush(f));

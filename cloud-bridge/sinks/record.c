@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a Record for the sinks. What arrives here was checked by the first gateway, but a sink stands alone: bytes that
- * do not decode are kept as they came, never dropped, never fatal.
+ * Reading a Record for the sinks. What arrives here was checked by the first gateway, but a sink stands alone:
+ * bytes that do not decode are kept as they came, never dropped, never fatal.
  */
 #include <math.h>
 #include <stdio.h>

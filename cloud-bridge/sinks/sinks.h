@@ -2,14 +2,15 @@
 /*
  * sinks - where records end: one file per sink, several at once, each with its own position in the bridge's spool.
  *
- * A sink gets batches in spool order per lane and commits the rows, the streams' high-water marks and its positions in
- * one transaction; on opening it says how far it is. It is also idempotent by (device, epoch, number): what is at or
- * below a stream's mark is skipped, a jump is recorded as a gap (UPSTREAM_LOST), of a range only the new part counts.
- * write() runs on the sink's own worker. A slow or dead sink delays itself alone; the spool is trimmed behind the
- * slowest. Streams of a hop itself (proto/receive: device = gateway) have jumps by nature; none are recorded in them.
+ * A sink gets batches in spool order per lane and commits the rows, the streams' high-water marks and its positions
+ * in one transaction; on opening it says how far it is. It is also idempotent by (device, epoch, number): what is
+ * at or below a stream's mark is skipped, a jump is recorded as a gap (UPSTREAM_LOST), of a range only the new part
+ * counts. write() runs on the sink's own worker. A slow or dead sink delays itself alone; the spool is trimmed
+ * behind the slowest. Streams of a hop itself (proto/receive: device = gateway) have jumps by nature; none are
+ * recorded in them.
  *
- * A new sink: one file with three functions (sink_ops), opened in bridged/main.c. sinks_internal.h has what they share:
- * the marks (what is new in an item, what was jumped over) and the reading of records.
+ * A new sink: one file with three functions (sink_ops), opened in bridged/main.c. sinks_internal.h has what they
+ * share: the marks (what is new in an item, what was jumped over) and the reading of records.
  */
 #ifndef CLOUD_BRIDGE_SINKS_SINKS_H
 #define CLOUD_BRIDGE_SINKS_SINKS_H
@@ -40,8 +41,8 @@ struct sink_stream { /* one row of the ledger */
 };
 struct sink_ops {
     const char *name;
-    /* On the worker's thread. Durable when it returns OK; after anything else nothing of the batch counts and the same
-     * records come again, perhaps in other batches. */
+    /* On the worker's thread. Durable when it returns OK; after anything else nothing of the batch counts and the
+     * same records come again, perhaps in other batches. */
     enum err (*write)(void *sink, const struct sink_batch *batch, struct fault *reterr);
     /* Position durable in the sink for this spool epoch; 0 when unknown. Called once, before the worker has work. */
     enum err (*position)(void *sink, const uint64_t epoch[INBOX_LANES], uint64_t ret_position[INBOX_LANES]);
@@ -52,20 +53,22 @@ struct sink {
     const struct sink_ops *ops;
     void *self; /* owned */
 };
-/* SQLite: tables and the views `readings` (device, ts, channel, value, unit, ...), `events`, `healths`, `gaps`. path is
- * created. ERR_UNSUPPORTED: written by a later version. ERR_CONFLICT: not a database of ours. ERR_IO. */
+/* SQLite: tables and the views `readings` (device, ts, channel, value, unit, ...), `events`, `healths`, `gaps`.
+ * path is created. ERR_UNSUPPORTED: written by a later version. ERR_CONFLICT: not a database of ours. ERR_IO. */
 enum err sink_sqlite_open(const char *path, struct sink *ret_sink, struct fault *reterr) MUST_CHECK;
-/* A connection of its own that only reads, for the operator's questions; a writer never waits for it (WAL). Bounded. */
+/* A connection of its own that only reads, for the operator's questions; a writer never waits for it (WAL).
+ * Bounded. */
 struct sink_sqlite_reader;
 enum err sink_sqlite_reader_open(const char *path, struct sink_sqlite_reader **ret_reader,
                                  struct fault *reterr) MUST_CHECK;
 void sink_sqlite_reader_free(struct sink_sqlite_reader *reader);
 DEFINE_CLEANUP(struct sink_sqlite_reader, sink_sqlite_reader_free)
-/* Writes the elements of /ledger's "streams" into the array that j is in; device NULL = all. At most limit rows. ERR_IO. */
+/* Writes the elements of /ledger's "streams" into the array that j is in; device NULL = all. At most limit rows.
+ * ERR_IO. */
 enum err sink_sqlite_ledger_json(struct sink_sqlite_reader *reader, const char *device, size_t limit,
                                  struct json *j) MUST_CHECK;
-/* {"readings":[{"row","ts","device","channel","value","unit","epoch","number"}]}: rows after `after` in the order of their
- * arrival, at most limit (<= 10,000); after < 0: the newest. row is the cursor for the next call. ERR_IO. */
+/* {"readings":[{"row","ts","device","channel","value","unit","epoch","number"}]}: rows after `after` in the order
+ * of their arrival, at most limit (<= 10,000); after < 0: the newest. row is the cursor for the next call. ERR_IO. */
 enum err sink_sqlite_tail_json(struct sink_sqlite_reader *reader, const char *device, int64_t after, size_t limit,
                                struct buffer *out) MUST_CHECK;
 /* JSON lines in directory `path`, one line a record, files of rotate_bytes; torn tails are cut on opening. */
@@ -76,7 +79,8 @@ struct sink_memory_disk;
 enum err sink_memory_disk_new(struct sink_memory_disk **ret_disk) MUST_CHECK;
 void sink_memory_disk_free(struct sink_memory_disk *disk);
 enum err sink_memory_open(struct sink_memory_disk *disk, struct sink *ret_sink) MUST_CHECK;
-/* WITHOUT_MARK is a planted mistake: rows are kept, but marks and positions are forgotten when the sink is opened again. */
+/* WITHOUT_MARK is a planted mistake: rows are kept, but marks and positions are forgotten when the sink is opened
+ * again. */
 enum sink_memory_mode { SINK_MEMORY_OK, SINK_MEMORY_FAILS, SINK_MEMORY_WITHOUT_MARK };
 void sink_memory_set_mode(struct sink_memory_disk *disk, enum sink_memory_mode mode);
 enum sink_kind {
@@ -107,14 +111,14 @@ struct sinks_handlers {
     struct store_batch *(*batch)(void *arg); /* for trims */
     void *arg;
 };
-/* sinks (count >= 1) are owned from here on, also on failure. Asks each for its position. A sink that knows more of a spool
- * lane than the spool does shows that the spool was restored from an old image: sinks_ahead. */
+/* sinks (count >= 1) are owned from here on, also on failure. Asks each for its position. A sink that knows more of
+ * a spool lane than the spool does shows that the spool was restored from an old image: sinks_ahead. */
 enum err sinks_new(struct loop *loop, struct spool *const spools[INBOX_LANES], struct sink *sinks, size_t count,
                    const struct sinks_handlers *handlers, struct sinks **ret_sinks, struct fault *reterr) MUST_CHECK;
 void sinks_free(struct sinks *sinks);
 DEFINE_CLEANUP(struct sinks, sinks_free)
-/* Whether a sink is ahead of this lane. Then the owner begins a new epoch of the lane (spool_rebase, all kept) and calls
- * sinks_rebased, before anything is appended; what the sinks have already they skip by their marks. */
+/* Whether a sink is ahead of this lane. Then the owner begins a new epoch of the lane (spool_rebase, all kept) and
+ * calls sinks_rebased, before anything is appended; what the sinks have already they skip by their marks. */
 bool sinks_ahead(const struct sinks *sinks, unsigned lane);
 void sinks_rebased(struct sinks *sinks, unsigned lane);
 void sinks_kick(struct sinks *sinks); /* the spool has more */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The SQLite sink: one transaction a batch = rows, the streams' marks, the positions. WAL with synchronous=FULL: a commit
- * that returned is on the disk (sqlite.org/pragma.html#pragma_synchronous).
+ * The SQLite sink: one transaction a batch = rows, the streams' marks, the positions. WAL with synchronous=FULL: a
+ * commit that returned is on the disk (sqlite.org/pragma.html#pragma_synchronous).
  *
- * Idempotent twice: by the marks (what is at or below a stream's hwm is skipped) and by the keys (a record that is there
- * is not counted again).
+ * Idempotent twice: by the marks (what is at or below a stream's hwm is skipped) and by the keys (a record that is
+ * there is not counted again).
  */
 #include <stdio.h>
 
@@ -48,8 +48,8 @@ static const char *const statements[STATEMENTS] = {
     [FIND_POSITION] = "select position from position where epoch = ? and lane = ?",
     [ADD_RECORD] = "insert or ignore into record(device, stream, first, last, kind, ts, ts_end, readings, received_us,"
                    " gateway) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    [ADD_READING] = "insert or ignore into reading(device, stream, number, set_id, quality, ts, us, idx, channel, value)"
-                    " values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [ADD_READING] = "insert or ignore into reading(device, stream, number, set_id, quality, ts, us, idx, channel,"
+                    " value) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [ADD_CHANNEL] = "insert or replace into channel(device, set_id, idx, name, unit, resolution)"
                     " values(?, ?, ?, ?, ?, ?)",
     [ADD_DESCRIPTION] = "insert or ignore into description(stream, number, set_id, config, model, boot_id, software,"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The operator's questions, asked through a connection of their own that only reads. Each answer is bounded by a limit.
+ * The operator's questions, asked through a connection of their own that only reads. Each answer is bounded by a
+ * limit.
  */
 #include <stdio.h>
 
@@ -8,7 +9,7 @@
 #include "cloud-bridge/sinks/sqlite_internal.h"
 
 enum { TAIL_MAX = 10000, ROW_BITS = 16, CHANNEL_BITS = 6 };
-_Static_assert(BLOCK_SAMPLES_MAX * BLOCK_CHANNELS_MAX == 1 << ROW_BITS, "a reading's place in its record fits ROW_BITS");
+_Static_assert(BLOCK_SAMPLES_MAX * BLOCK_CHANNELS_MAX == 1 << ROW_BITS, "a reading's place fits ROW_BITS");
 _Static_assert(BLOCK_CHANNELS_MAX == 1 << CHANNEL_BITS, "a channel fits CHANNEL_BITS");
 
 enum statement { LEDGER, LEDGER_OF, DEVICE, NEWEST, RECORDS, READINGS, STATEMENTS };

@@ -2,10 +2,10 @@
 /*
  * The tables. Singular names are what the sink writes, plural names are views for people.
  *
- * Identity comes first: a record is (stream, first), a reading (stream, number, idx, channel); a stream is (device, epoch).
- * `reading` is one tree, clustered by device and time, so that "one device, in order of time" is one walk without a sort
- * and without a second index; the time is text because people compare it with text. Names of channels are joined, not
- * copied: a description that comes late names the rows that came before it.
+ * Identity comes first: a record is (stream, first), a reading (stream, number, idx, channel); a stream is (device,
+ * epoch). `reading` is one tree, clustered by device and time, so that "one device, in order of time" is one walk
+ * without a sort and without a second index; the time is text because people compare it with text. Names of
+ * channels are joined, not copied: a description that comes late names the rows that came before it.
  */
 #include "cloud-bridge/sinks/sqlite_internal.h"
 
@@ -223,8 +223,8 @@ enum err sqlite_schema_apply(sqlite3 *db, const char *path, struct fault *reterr
         return fault_set(reterr, ERR_CONFLICT, "%s: a database of another program", path);
     }
     if (version > SQLITE_SINK_VERSION) {
-        return fault_set(reterr, ERR_UNSUPPORTED, "%s: written by a later version (schema %ld, known %d)", path, version,
-                         SQLITE_SINK_VERSION);
+        return fault_set(reterr, ERR_UNSUPPORTED, "%s: written by a later version (schema %ld, known %d)", path,
+                         version, SQLITE_SINK_VERSION);
     }
     if (version == SQLITE_SINK_VERSION) {
         return OK;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CRC-32C (Castagnoli), RFC 3720 appendix B.4: the processor's instruction where there is one (SSE4.2 on x86-64, the CRC
- * extension on ARMv8), a table of eight bytes a step elsewhere. Both take and give the finished checksum, so calls chain.
+ * CRC-32C (Castagnoli), RFC 3720 appendix B.4: the processor's instruction where there is one (SSE4.2 on x86-64,
+ * the CRC extension on ARMv8), a table of eight bytes a step elsewhere. Both take and give the finished checksum,
+ * so calls chain.
  */
 #include "core/crypt/crypt.h"
 

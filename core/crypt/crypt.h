@@ -8,13 +8,15 @@
 
 #include "core/base/base.h"
 
-/* CRC-32C (Castagnoli), RFC 3720 appendix B.4; start with 0, chain by passing the result. SSE4.2 where the CPU has it. */
+/* CRC-32C (Castagnoli), RFC 3720 appendix B.4; start with 0, chain by passing the result. SSE4.2 where the CPU has
+ * it. */
 uint32_t crypt_crc32c(uint32_t crc, const void *ptr, size_t len);
 
 enum { CRYPT_KEY_BYTES = 32, CRYPT_NONCE_BYTES = 12, CRYPT_TAG_BYTES = 16, CRYPT_SHA256_BYTES = 32 };
 void crypt_sha256(struct slice data, uint8_t ret_digest[CRYPT_SHA256_BYTES]);
 
-/* AES-256-GCM (NIST SP 800-38D). Nonces: 48 random bits per object, 48 bits of counter; never repeated in one object. */
+/* AES-256-GCM (NIST SP 800-38D). Nonces: 48 random bits per object, 48 bits of counter; never repeated in one
+ * object. */
 struct crypt_aead;
 /* Key file: 32 raw bytes or 64 hexadecimal digits; refused (ERR_DENIED) when group or others may read it.
  * ERR_NOT_FOUND, ERR_MALFORMED. */

@@ -162,7 +162,8 @@ static enum err read_identity(X509 *certificate, const char *path, char ret_iden
         }
         shown[n] = '\0';
         err = fault_set(reterr, ERR_MALFORMED,
-                        "its common name \"%s\" is no identity (1 to 64 of A-Z a-z 0-9 _ -): certificate %s", shown, path);
+                        "its common name \"%s\" is no identity (1 to 64 of A-Z a-z 0-9 _ -): certificate %s",
+                        shown, path);
     }
     OPENSSL_free(text);
     return err;

@@ -45,8 +45,8 @@ static enum err open_link(struct loop *loop, const struct daemon_broker *b, cons
         TRY(crypt_tls_new(&files, &link->tls, reterr));
         const char *name = crypt_tls_identity(link->tls);
         if (strcmp(name, id) != 0) {
-            return fault_set(reterr, ERR_DENIED, "%s: the certificate's common name is \"%s\", but id is \"%s\"", b->cert,
-                             name, id);
+            return fault_set(reterr, ERR_DENIED, "%s: the certificate's common name is \"%s\", but id is \"%s\"",
+                             b->cert, name, id);
         }
     }
     struct bus_options options = {.host = b->host,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * daemon - what the main functions of the programs have in common: a broker's settings and the bus made of them, a store
- * opened with all it may have to say, word to the supervisor.
+ * daemon - what the main functions of the programs have in common: a broker's settings and the bus made of them, a
+ * store opened with all it may have to say, word to the supervisor.
  */
 #ifndef CORE_DAEMON_DAEMON_H
 #define CORE_DAEMON_DAEMON_H
@@ -41,7 +41,8 @@ struct daemon_broker {
      .min = 1e6, .max = 3600e6, .preset = "30s", .help = "Silence after which the link is asked for a sign of life."}
 
 /* Cross-field check for struct options_program: appends sentences, ERR_RANGE if any. */
-enum err daemon_broker_check(const char *prefix, const struct daemon_broker *broker, struct buffer *problems) MUST_CHECK;
+enum err daemon_broker_check(const char *prefix, const struct daemon_broker *broker,
+                             struct buffer *problems) MUST_CHECK;
 
 /* A broker's connection: TLS context (NULL when insecure) and bus. Freed by daemon_link_close, the bus first. */
 struct daemon_link {

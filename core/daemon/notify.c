@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The supervisor's protocol is one datagram to the socket named by NOTIFY_SOCKET (sd_notify(3)); a leading '@' stands for
- * the abstract name space. Not heard is no error.
+ * The supervisor's protocol is one datagram to the socket named by NOTIFY_SOCKET (sd_notify(3)); a leading '@'
+ * stands for the abstract name space. Not heard is no error.
  */
 #include "core/daemon/daemon.h"
 

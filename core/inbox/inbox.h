@@ -6,30 +6,31 @@
  *                                                                                                   |
  *   answer(sender, epoch, boot, verdict, hwm) <------------------------------------- after the fsync -+
  *
- * One transaction = {entries in the spool, hwm of every stream touched}. Only one is under way at a time; meanwhile the
- * next one fills. A batch is submitted when no other is under way and it is max_delay_us old, has max_batch entries or an
- * alarm (lane 0), so with max_delay_us = 0 the commits clock themselves: the slower the disk, the larger the batch. While a
- * commit is under way at most 4 * max_batch entries or 32 MiB wait behind it; frames beyond that are dropped unanswered and
- * repeated by their senders' timeouts.
+ * One transaction = {entries in the spool, hwm of every stream touched}. Only one is under way at a time; meanwhile
+ * the next one fills. A batch is submitted when no other is under way and it is max_delay_us old, has max_batch
+ * entries or an alarm (lane 0), so with max_delay_us = 0 the commits clock themselves: the slower the disk, the
+ * larger the batch. While a commit is under way at most 4 * max_batch entries or 32 MiB wait behind it; frames
+ * beyond that are dropped unanswered and repeated by their senders' timeouts.
  *
- * Answers after a commit: one per stream touched, ACCEPT or, if frames did not join on or found no room meanwhile, HOLE or
- * FULL, with the new hwm. At once: DUPLICATE (when durable; else the commit answers), HOLE (when nothing is pending),
- * NEED_HELLO, STALE, REFUSED, FULL: the same answer to the same boot at most once in 5 ms. A frame whose sender or numbers
- * are not even well formed is REFUSED likewise.
+ * Answers after a commit: one per stream touched, ACCEPT or, if frames did not join on or found no room meanwhile,
+ * HOLE or FULL, with the new hwm. At once: DUPLICATE (when durable; else the commit answers), HOLE (when nothing is
+ * pending), NEED_HELLO, STALE, REFUSED, FULL: the same answer to the same boot at most once in 5 ms. A frame whose
+ * sender or numbers are not even well formed is REFUSED likewise.
  *
- * ROLLED_BACK is answered only when the closed state is durable. The answer makes the sender begin a new epoch with what is
- * above hwm; were the stream open again after a crash of ours, late frames of the old epoch would deliver that twice.
- * A closed stream accepts nothing, so the hwm in the answer is final. A hello with `replaces` closes that stream of the same
- * sender in the same transaction as the new epoch's first entries (a record is made even for a stream never heard of).
+ * ROLLED_BACK is answered only when the closed state is durable. The answer makes the sender begin a new epoch with
+ * what is above hwm; were the stream open again after a crash of ours, late frames of the old epoch would deliver
+ * that twice. A closed stream accepts nothing, so the hwm in the answer is final. A hello with `replaces` closes
+ * that stream of the same sender in the same transaction as the new epoch's first entries (a record is made even
+ * for a stream never heard of).
  *
  * Store full: nothing is accepted beyond the cap (FULL; the sender keeps its records and tries again), except lane 0
- * (alarms) which may use the reserve. Commit failed: pending goes back to hwm, what was filling is dropped, nothing is
- * answered; senders repeat. Others' operations in a dropped batch (trims, positions) are gone with it: they must be of the
- * kind that the next one makes good.
+ * (alarms) which may use the reserve. Commit failed: pending goes back to hwm, what was filling is dropped, nothing
+ * is answered; senders repeat. Others' operations in a dropped batch (trims, positions) are gone with it: they must
+ * be of the kind that the next one makes good.
  *
- * Streams live in the store: key = sender bytes | 0 | epoch u64be, value = window_stream_encode | crc32c u32le over key and
- * stream; all are read at open. A record that does not verify is left alone and counted: its stream is as one whose store
- * was lost (FORGOTTEN declares the gap).
+ * Streams live in the store: key = sender bytes | 0 | epoch u64be, value = window_stream_encode | crc32c u32le over
+ * key and stream; all are read at open. A record that does not verify is left alone and counted: its stream is as
+ * one whose store was lost (FORGOTTEN declares the gap).
  *
  * The owner frees the inbox only when the loop does not run again before store_close: a commit may be under way.
  */
@@ -58,10 +59,11 @@ struct inbox_answer {
     enum window_verdict verdict;
 };
 struct inbox_handlers {
-    /* Turns an accepted entry into what is stored: appends the spool entry's body to out. The entry's first is above the
-     * body's own when the beginning of its range is known already. body is empty for a FORGOTTEN range. The spool entry
-     * covers as many numbers as the entry. Not reversible: called once per accepted entry and attempt. May call
-     * inbox_note. An error ends the frame here (FULL: the sender tries again later), so a bad body must not be one. */
+    /* Turns an accepted entry into what is stored: appends the spool entry's body to out. The entry's first is
+     * above the body's own when the beginning of its range is known already. body is empty for a FORGOTTEN range.
+     * The spool entry covers as many numbers as the entry. Not reversible: called once per accepted entry and
+     * attempt. May call inbox_note. An error ends the frame here (FULL: the sender tries again later), so a bad
+     * body must not be one. */
     enum err (*on_entry)(void *arg, const char *sender, const struct window_header *header,
                          const struct inbox_entry *entry, bool forgotten, struct buffer *out);
     void (*on_answer)(void *arg, const struct inbox_answer *answer);

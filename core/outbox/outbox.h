@@ -6,12 +6,12 @@
  *   answer of the receiver  -> window_sender -> trim the spool (lazily: every trim_every entries or trim_delay_us)
  *
  * Nothing is sent before it is durable; nothing is trimmed before the receiver's ack. A damaged entry is sent as what
- * on_damaged makes of its range (a declared gap); so are numbers that the spool has lost without a trace, and the part
- * of a range that must not go out whole yet (see the hold in window.h).
+ * on_damaged makes of its range (a declared gap); so are numbers that the spool has lost without a trace, and the
+ * part of a range that must not go out whole yet (see the hold in window.h).
  *
- * With state_table the outbox keeps {epoch, boot_top, answered} in the store (key "outbox/" lane): an old image of the
- * store is then found out even when it was started several times before the receiver heard of it. Entries of this start
- * wait until "answered" is durable: one commit after the first answer.
+ * With state_table the outbox keeps {epoch, boot_top, answered} in the store (key "outbox/" lane): an old image of
+ * the store is then found out even when it was started several times before the receiver heard of it. Entries of
+ * this start wait until "answered" is durable: one commit after the first answer.
  *
  * The owner frees the outbox only when the loop does not run again before store_close: a commit may be under way.
  */
@@ -31,9 +31,9 @@ struct outbox_handlers {
     enum err (*send)(void *arg, const struct window_header *header, const struct spool_entry *entries, size_t count);
     /* A batch for trims; NULL = the outbox makes and commits its own. */
     struct store_batch *(*batch)(void *arg);
-    /* The receiver has closed this epoch: an old image of our store was restored, or a second instance runs. Called once.
-     * The owner calls spool_rebase(keep_above), commits, settles, and then outbox_restart. A crash in between is
-     * harmless: the closed stream answers the same again. */
+    /* The receiver has closed this epoch: an old image of our store was restored, or a second instance runs. Called
+     * once. The owner calls spool_rebase(keep_above), commits, settles, and then outbox_restart. A crash in between
+     * is harmless: the closed stream answers the same again. */
     void (*on_rolled_back)(void *arg, uint64_t keep_above);
     void (*on_acked)(void *arg, uint64_t acked); /* may be NULL */
     /* Body for a damaged entry: a gap record for first..last. */
@@ -61,7 +61,8 @@ void outbox_disconnected(struct outbox *outbox);
 void outbox_kick(struct outbox *outbox);
 /* Ignored when epoch or boot are not ours. */
 void outbox_answer(struct outbox *outbox, uint64_t epoch, uint32_t boot, enum window_verdict verdict, uint64_t hwm);
-/* After spool_rebase has settled: a new epoch that replaces the old one (spool_origin, which a later start says as well). */
+/* After spool_rebase has settled: a new epoch that replaces the old one (spool_origin, which a later start says as
+ * well). */
 void outbox_restart(struct outbox *outbox, uint64_t replaces);
 uint64_t outbox_acked(const struct outbox *outbox);
 const struct window_sender *outbox_window(const struct outbox *outbox);

@@ -3,11 +3,12 @@
  * The outbox's own record: from which top may this epoch have forked?
  *
  *   key   "outbox/" lane u8
- *   value version u8 = 1 | answered u8 | epoch u64le | boot_top u64le | crc32c u32le (over the key and what stands before)
+ *   value version u8 = 1 | answered u8 | epoch u64le | boot_top u64le | crc32c u32le (over the key and what stands
+ *   before)
  *
  * boot_top is the durable top at the first start since the last one that the receiver answered. It is durable before
- * the first frame of a start; "answered" is durable before the first number above boot_top goes out (the window's hold).
- * So whatever the receiver has of this history is at or below the boot_top that the next start will say.
+ * the first frame of a start; "answered" is durable before the first number above boot_top goes out (the window's
+ * hold). So whatever the receiver has of this history is at or below the boot_top that the next start will say.
  */
 #include "core/crypt/crypt.h"
 #include "core/outbox/outbox_internal.h"

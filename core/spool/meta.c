@@ -2,9 +2,10 @@
 /*
  * The lane's record, and the lane's state put together when it is opened.
  *
- * Numbers come from two places that one transaction keeps in step: `trimmed` from the record, `durable` from the last key.
- * The record can be rebuilt when it is damaged: the epoch stands in every key, and nothing at or below `trimmed` is in the
- * table. A lane without entries and without a record is a new one; whatever it held had been acknowledged.
+ * Numbers come from two places that one transaction keeps in step: `trimmed` from the record, `durable` from the
+ * last key. The record can be rebuilt when it is damaged: the epoch stands in every key, and nothing at or below
+ * `trimmed` is in the table. A lane without entries and without a record is a new one; whatever it held had been
+ * acknowledged.
  */
 #include "core/spool/spool_internal.h"
 
@@ -181,8 +182,8 @@ static enum err rebuild(struct store *store, struct scan *s, struct fault *reter
     return OK;
 }
 
-enum err meta_load(struct store *store, const struct spool_options *options, struct buffer *plain, struct lane *ret_lane,
-                   bool *ret_repaired, struct fault *reterr)
+enum err meta_load(struct store *store, const struct spool_options *options, struct buffer *plain,
+                   struct lane *ret_lane, bool *ret_repaired, struct fault *reterr)
 {
     *ret_lane = (struct lane){.next = 1};
     struct scan s = {.options = options, .plain = plain, .lane = ret_lane};
@@ -199,7 +200,8 @@ enum err meta_load(struct store *store, const struct spool_options *options, str
         err = scan_entries(store, &s, reterr);
     }
     *ret_repaired = damaged && err == OK;
-    return err == OK || err == ERR_DENIED ? err
-                                          : fault_set(reterr, err, "%s: cannot read lane %u of the store", err_name(err),
-                                                      options->lane);
+    if (err == OK || err == ERR_DENIED) {
+        return err;
+    }
+    return fault_set(reterr, err, "%s: cannot read lane %u of the store", err_name(err), options->lane);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading in order. Numbers are contiguous, so a hole shows: an entry that is missing, or whose key was damaged, comes as a
- * damaged range exactly as one whose seal does not verify.
+ * Reading in order. Numbers are contiguous, so a hole shows: an entry that is missing, or whose key was damaged,
+ * comes as a damaged range exactly as one whose seal does not verify.
  */
 #include "core/spool/spool_internal.h"
 
@@ -69,7 +69,8 @@ static bool on_entry(void *arg, struct slice key, struct slice value)
     return give(r, &entry);
 }
 
-enum err spool_read(struct spool *spool, uint64_t from, bool (*fn)(void *arg, const struct spool_entry *entry), void *arg)
+enum err spool_read(struct spool *spool, uint64_t from, bool (*fn)(void *arg, const struct spool_entry *entry),
+                    void *arg)
 {
     const struct lane *lane = &spool->lane;
     from = max_u64(from, lane->trimmed + 1);
@@ -79,7 +80,8 @@ enum err spool_read(struct spool *spool, uint64_t from, bool (*fn)(void *arg, co
     struct reading r = {.spool = spool, .from = from, .durable = lane->durable, .fn = fn, .arg = arg};
     struct entry_key first = entry_key(spool->options.lane, lane->epoch, from);
     struct entry_key last = entry_key(spool->options.lane, lane->epoch, lane->durable);
-    TRY(store_foreach(spool->store, spool->options.table, entry_key_slice(&first), entry_key_slice(&last), on_entry, &r));
+    TRY(store_foreach(spool->store, spool->options.table, entry_key_slice(&first), entry_key_slice(&last), on_entry,
+                      &r));
     if (r.err == OK && !r.stopped && r.next <= r.durable) {
         /* nothing more in the table, although there should be */
         (void)give_damaged(&r, r.next != 0 ? r.next : from, r.durable);

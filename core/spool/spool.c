@@ -3,22 +3,22 @@
  * Numbers, bytes and what a batch may come to.
  *
  *   append   ring of pending entries -> settle(OK): durable     settle(failure): gone, next = durable + 1
- *   trim     trimmed moves at once; keys go with the batch. A trim always deletes from the beginning of the epoch, so one
- *            whose batch failed is made good by the next.
+ *   trim     trimmed moves at once; keys go with the batch. A trim always deletes from the beginning of the epoch, so
+ *            one whose batch failed is made good by the next.
  *   drop     as a trim, but taken back on failure: its gap record went down with it
  *   create,  a second lane state is staged; it takes the first one's place on settle(OK) of its own batch
  *   rebase
- * Whether a settle is that of the batch in question is asked of the store (store_telling): trims under way before a rebase
- * settle as well.
+ * Whether a settle is that of the batch in question is asked of the store (store_telling): trims under way before a
+ * rebase settle as well.
  */
 #include "core/spool/spool_internal.h"
 
-#include <assert.h>
+#include "core/loop/loop.h"
 
 enum { RING_FIRST = 64 };
 
-enum err spool_open(struct loop *loop, struct store *store, const struct spool_options *options, struct spool **ret_spool,
-                    struct fault *reterr)
+enum err spool_open(struct loop *loop, struct store *store, const struct spool_options *options,
+                    struct spool **ret_spool, struct fault *reterr)
 {
     CLEANUP(spool_freep) struct spool *spool = calloc(1, sizeof *spool);
     if (spool == NULL) {

@@ -52,8 +52,8 @@ enum err meta_put(struct store_batch *batch, const struct spool_options *options
 /* What the committed record says; 0 without one. */
 uint64_t meta_trimmed(struct store *store, const struct spool_options *options);
 /* Reads the lane's state from the store. */
-enum err meta_load(struct store *store, const struct spool_options *options, struct buffer *plain, struct lane *ret_lane,
-                   bool *ret_repaired, struct fault *reterr) MUST_CHECK;
+enum err meta_load(struct store *store, const struct spool_options *options, struct buffer *plain,
+                   struct lane *ret_lane, bool *ret_repaired, struct fault *reterr) MUST_CHECK;
 
 /* ---- spool.c ---- */
 struct pending {
@@ -82,7 +82,7 @@ struct spool {
     bool dropping;
     uint64_t drop_serial;           /* of the newest one's batch */
     uint64_t drop_first, drop_last; /* what the newest drop took; 0 = none */
-    /* The newest replacement: what is in the table there now is to be taken for one entry of so many bytes. last 0 = none. */
+    /* The newest replacement: what the table has there now is to be taken for one entry of so many bytes. 0 = none. */
     struct {
         uint64_t first, last, bytes;
     } patch;

@@ -68,8 +68,10 @@ static enum err sync_parent(const char *path)
 
 static bool is_network(const struct statfs *fs)
 {
-    static const unsigned long magics[] = {0x6969 /* nfs */, 0xff534d42 /* cifs */, 0xfe534d42 /* smb2 */, 0x517b /* smb */,
-                                           0x5346414f /* afs */, 0x00c36400 /* ceph */, 0x01021997 /* 9p */};
+    static const unsigned long magics[] = {
+        0x6969 /* nfs */,     0xff534d42 /* cifs */, 0xfe534d42 /* smb2 */, 0x517b /* smb */,
+        0x5346414f /* afs */, 0x00c36400 /* ceph */, 0x01021997 /* 9p */,
+    };
     for (size_t i = 0; i < COUNT_OF(magics); i++) {
         if ((unsigned long)(uint32_t)fs->f_type == magics[i]) {
             return true;
@@ -104,8 +106,8 @@ enum err directory_open(const char *path, struct fault *reterr)
                          (unsigned)st.st_uid, (unsigned)geteuid(), path);
     }
     if (is_network(&fs)) {
-        return fault_set(reterr, ERR_UNSUPPORTED, "on a network file system, where locks and maps do not hold: store %s",
-                         path);
+        return fault_set(reterr, ERR_UNSUPPORTED,
+                         "on a network file system, where locks and maps do not hold: store %s", path);
     }
     return access(path, W_OK | X_OK) == 0 ? OK : fault_errno(reterr, "store directory", path);
 }

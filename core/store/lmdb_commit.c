@@ -3,8 +3,9 @@
  * What the worker does with a batch: one transaction, its operations in order, the cap, the commit.
  *
  * Room. An environment that is completely full cannot be emptied, so what is in use stays below the cap. In use are the
- * pages up to the last one less those in the free list; counting walks the free list, so it is done now and then, and in
- * between the growth of the commits is added up. A batch that frees at least as much as it adds is never refused.
+ * pages up to the last one less those in the free list; counting walks the free list, so it is done now and then,
+ * and in between the growth of the commits is added up. A batch that frees at least as much as it adds is never
+ * refused.
  */
 #include "core/store/lmdb_internal.h"
 
@@ -264,6 +265,11 @@ static void fail(struct store *store, struct store_batch *batch, int rc)
         err = disk_is_full(store->env) ? ERR_FULL : ERR_IO;
     }
     batch->io_failed = rc != MDB_MAP_FULL && rc != MDB_TXN_FULL && rc != ENOMEM;
+    if (rc == MDB_MAP_FULL) {
+        /* below the cap, so somebody's read transaction pins what was freed; perhaps the reader is dead */
+        int dead = 0;
+        batch->io_failed = mdb_reader_check(store->env->mdb, &dead) != 0;
+    }
     store_doom(store, batch, err);
 }
 

@@ -2,10 +2,10 @@
 /*
  * The LMDB environment: made whole or not at all, preallocated, opened, closed.
  *
- * data.mdb is made under another name, allocated, synced and renamed, so a data.mdb that is empty or short is damage and
- * never a start that was cut off.
- * map = file size + an eighth of it (at least 1 MiB). LMDB keeps the map's size in its header; from it the nominal size is
- * found again when options ask for less.
+ * data.mdb is made under another name, allocated, synced and renamed, so a data.mdb that is empty or short is
+ * damage and never a start that was cut off.
+ * map = file size + an eighth of it (at least 1 MiB). LMDB keeps the map's size in its header; from it the nominal
+ * size is found again when options ask for less.
  */
 #include "core/store/lmdb_internal.h"
 

@@ -2,8 +2,8 @@
 /*
  * The LMDB back-end: opening a store, and reading it on the loop.
  *
- * One read transaction serves all reads; it is renewed when a read begins and reset when it ends, so no pages are pinned
- * in between. Reads may nest (a reader's fn may read); the outermost one renews and resets.
+ * One read transaction serves all reads; it is renewed when a read begins and reset when it ends, so no pages are
+ * pinned in between. Reads may nest (a reader's fn may read); the outermost one renews and resets.
  */
 #include "core/store/lmdb_internal.h"
 
@@ -128,12 +128,12 @@ static enum err check_options(const struct store_options *o, struct fault *reter
         return fault_set(reterr, ERR_RANGE, "no store directory is named");
     }
     if (o->table_count == 0 || o->table_count > STORE_TABLES_MAX) {
-        return fault_set(reterr, ERR_RANGE, "%u tables, allowed are 1 to %d: store %s", o->table_count, STORE_TABLES_MAX,
-                         o->path);
+        return fault_set(reterr, ERR_RANGE, "%u tables, allowed are 1 to %d: store %s", o->table_count,
+                         STORE_TABLES_MAX, o->path);
     }
     if (!o->read_only && (o->size_bytes < 1024 * 1024 || o->size_bytes > INT64_MAX / 2)) {
-        return fault_set(reterr, ERR_RANGE, "%llu bytes, 1 MiB is the least: store %s", (unsigned long long)o->size_bytes,
-                         o->path);
+        return fault_set(reterr, ERR_RANGE, "%llu bytes, 1 MiB is the least: store %s",
+                         (unsigned long long)o->size_bytes, o->path);
     }
     if (o->cap_pct > 95) {
         return fault_set(reterr, ERR_RANGE, "a cap of %u %%, at most 95 leave room to free room: store %s", o->cap_pct,

@@ -4,9 +4,9 @@
  *
  *   store_commit -> worker (does nothing, takes the modelled time) -> batch applied -> done
  *
- * Everything that happens to a table is written down so that it can be undone: a batch that is refused is undone at once;
- * on a disk that lies, what was reported done since the last settle is undone by the close, as a power cut would. An
- * honest commit makes everything before it durable too, as a flush does.
+ * Everything that happens to a table is written down so that it can be undone: a batch that is refused is undone at
+ * once; on a disk that lies, what was reported done since the last settle is undone by the close, as a power cut
+ * would. An honest commit makes everything before it durable too, as a flush does.
  */
 #include "core/store/sorted.h"
 #include "core/store/store_internal.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sorted - an ordered map of byte strings in memory: a skip list (Pugh 1990). Order is memcmp, a prefix first, as LMDB's.
+ * sorted - an ordered map of byte strings in memory: a skip list (Pugh 1990). Order is memcmp, a prefix first, as
+ * LMDB's.
  *
- * Nodes are handed out on removal, so that an undo log keeps them and puts them back. Appending behind the last key costs
- * no search.
+ * Nodes are handed out on removal, so that an undo log keeps them and puts them back. Appending behind the last key
+ * costs no search.
  */
 #ifndef CORE_STORE_SORTED_H
 #define CORE_STORE_SORTED_H

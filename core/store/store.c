@@ -5,11 +5,11 @@
  *   open (being built) --store_commit--> queued, in order --worker--> done(OK)          -> spare
  *                                             '----------------------> a failure: see below
  *
- * Eras keep a failed commit from leaving a hole. A batch carries the era in which it was begun. Where commits are executed
- * (the worker, or the loop for the memory back-end) a failure dooms the era in which the failed batch was submitted: what
- * was begun in it or before is refused. On the loop, the failure is told to the failed batch and to all queued behind it,
- * one right after the other; the era is raised before the last of them is told, so that a batch begun in its done, or
- * later, is a fresh start.
+ * Eras keep a failed commit from leaving a hole. A batch carries the era in which it was begun. Where commits are
+ * executed (the worker, or the loop for the memory back-end) a failure dooms the era in which the failed batch was
+ * submitted: what was begun in it or before is refused. On the loop, the failure is told to the failed batch and to
+ * all queued behind it, one right after the other; the era is raised before the last of them is told, so that a
+ * batch begun in its done, or later, is a fresh start.
  * Between two failures told no era passes, so everything queued behind a failed batch was begun in a doomed era: the
  * worker does not touch the environment while the loop reopens it.
  */
@@ -189,7 +189,8 @@ static void refuse(void *arg)
     store_doom(batch->store, batch, ERR_IO);
 }
 
-enum err store_commit(struct store *store, struct store_batch *batch, void (*done)(void *arg, enum err result), void *arg)
+enum err store_commit(struct store *store, struct store_batch *batch, void (*done)(void *arg, enum err result),
+                      void *arg)
 {
     assert(batch->store == store && !batch->queued && store->worker != NULL);
     batch->done = done;

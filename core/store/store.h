@@ -9,25 +9,25 @@
  *   store_batch_new -> store_put/store_delete ... -> store_commit ----worker: txn, fsync----> done(OK)
  *                                                                  '-> done(ERR_FULL|ERR_IO): nothing of it happened
  *
- * A failure is told to everything that builds upon it: when a batch fails, the batches submitted behind it fail with the
- * same error, their done are called right after its own, and a batch that was begun before the failure was told fails
- * when it is submitted. So a queue of numbered records never gets a hole from a failed commit, and a caller that was told
- * begins a new batch.
+ * A failure is told to everything that builds upon it: when a batch fails, the batches submitted behind it fail
+ * with the same error, their done are called right after its own, and a batch that was begun before the failure was
+ * told fails when it is submitted. So a queue of numbered records never gets a hole from a failed commit, and a
+ * caller that was told begins a new batch.
  *
  * After done(ERR_IO) the store has closed and reopened its environment; when even that fails every later commit says
  * ERR_IO and store_broken() is true: the daemon ends with a message, the supervisor restarts it.
  *
- * Facts about LMDB 0.9.24 that shape this wrapper (lmdb.h "Caveats", measured): default sync only (NOMETASYNC and NOSYNC
- * lose acknowledged commits); no WRITEMAP (SIGBUS on a full disk); a process opens an environment once; never on network
- * file systems; a read transaction pins pages, so none lives across a return to the loop; a completely full environment
- * cannot be emptied, so the file is preallocated and filled to cap_pct; a full disk shows as ENOSPC or EIO; pages carry
- * no checksum, so the layers above seal every record (core/crypt).
+ * Facts about LMDB 0.9.24 that shape this wrapper (lmdb.h "Caveats", measured): default sync only (NOMETASYNC and
+ * NOSYNC lose acknowledged commits); no WRITEMAP (SIGBUS on a full disk); a process opens an environment once;
+ * never on network file systems; a read transaction pins pages, so none lives across a return to the loop; a
+ * completely full environment cannot be emptied, so the file is preallocated and filled to cap_pct; a full disk
+ * shows as ENOSPC or EIO; pages carry no checksum, so the layers above seal every record (core/crypt).
  *
  * One process per store: the file `lock` in the directory is held by flock and carries the holder's pid.
  * At start the environment is verified in a child process (opening a damaged file can crash); the files of a store that
- * does not verify are moved to `<path>.quarantine-<n>` (to `<path>/quarantine-<n>` where the parent directory is not ours)
- * and a new one is begun: store_open's ret_quarantined tells.
- * The map is an eighth (at least 1 MiB) larger than the file: batches that only free room may use that when a reader pins
+ * does not verify are moved to `<path>.quarantine-<n>` (to `<path>/quarantine-<n>` where the parent directory is
+ * not ours) and a new one is begun: store_open's ret_quarantined tells.
+ * The map is an eighth (at least 1 MiB) larger than the file: room for batches that free room when a reader pins
  * pages, so a full store can always be emptied.
  */
 #ifndef CORE_STORE_STORE_H
@@ -54,12 +54,12 @@ struct store_options {
 };
 
 /* Blocks: forks the verifying child and reads every page. Call it before threads of others exist.
- * ERR_CONFLICT: another process holds it (its pid is in the text), or a table is missing (read_only). ERR_DENIED: read-only
- * file system or wrong owner. ERR_FULL: no room to preallocate. ERR_TIMEOUT: the disk did not answer while verifying.
- * ERR_UNSUPPORTED: a network file system. ERR_RANGE: options. ERR_NOT_FOUND: nothing there (read_only). ERR_IO, ERR_NOMEM.
- * read_only: not in a process that has the store open as well (lmdb.h "Caveats").
- * ret_quarantined (may be NULL) receives the path of the copy that was set aside, or an empty string; give PATH_MAX bytes.
- * After a quarantine reterr->text says why. */
+ * ERR_CONFLICT: another process holds it (its pid is in the text), or a table is missing (read_only). ERR_DENIED:
+ * read-only file system or wrong owner. ERR_FULL: no room to preallocate. ERR_TIMEOUT: the disk did not answer
+ * while verifying. ERR_UNSUPPORTED: a network file system. ERR_RANGE: options. ERR_NOT_FOUND: nothing there
+ * (read_only). ERR_IO, ERR_NOMEM. read_only: not in a process that has the store open as well (lmdb.h "Caveats").
+ * ret_quarantined (may be NULL) receives the path of the copy that was set aside, or an empty string; give PATH_MAX
+ * bytes. After a quarantine reterr->text says why. */
 enum err store_open(struct loop *loop, const struct store_options *options, struct store **ret_store,
                     char *ret_quarantined, size_t quarantined_size, struct fault *reterr) MUST_CHECK;
 /* Waits for the commit in hand; queued batches are dropped without done. Batches still being built may be freed
@@ -83,8 +83,8 @@ enum err store_delete(struct store_batch *batch, unsigned table, struct slice ke
 enum err store_delete_range(struct store_batch *batch, unsigned table, struct slice from, struct slice to) MUST_CHECK;
 size_t store_batch_bytes(const struct store_batch *batch);
 size_t store_batch_ops(const struct store_batch *batch);
-/* done(arg, OK | ERR_FULL | ERR_IO | ERR_NOMEM) on the loop. Above the cap a batch passes if it frees at least as many bytes
- * as it adds. The batch is consumed on OK only: ERR_NOMEM, nothing is queued. */
+/* done(arg, OK | ERR_FULL | ERR_IO | ERR_NOMEM) on the loop. Above the cap a batch passes if it frees at least as
+ * many bytes as it adds. The batch is consumed on OK only: ERR_NOMEM, nothing is queued. */
 enum err store_commit(struct store *store, struct store_batch *batch, void (*done)(void *arg, enum err result),
                       void *arg) MUST_CHECK;
 size_t store_commits_pending(const struct store *store);

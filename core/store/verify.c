@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Looks at a store's file before it is used, in a child process: LMDB has no checksums, trusts every page, and a damaged
- * file can crash the process that opens it.
+ * Looks at a store's file before it is used, in a child process: LMDB has no checksums, trusts every page, and a
+ * damaged file can crash the process that opens it.
  *
- * The child maps the file read-only and visits every entry of every table: keys ascend, nodes lie within their page, each
- * page belongs to one owner only, counts agree, the free list names only pages that are free. What it finds comes back as
- * a sentence through a pipe; death by a signal is a finding as well. A child that burns processor time without end has
- * found a loop in the file; one that merely waits has found a slow disk, which is no reason to set a store aside.
+ * The child maps the file read-only and visits every entry of every table: keys ascend, nodes lie within their
+ * page, each page belongs to one owner only, counts agree, the free list names only pages that are free. What it
+ * finds comes back as a sentence through a pipe; death by a signal is a finding as well. A child that burns
+ * processor time without end has found a loop in the file; one that merely waits has found a slow disk, which is no
+ * reason to set a store aside.
  *
  * The parent holds the store's lock and has not opened the environment. The child ends with _exit: nothing of the
  * parent's is torn down twice.

@@ -224,8 +224,8 @@ static void known(struct window_sender *s)
     }
 }
 
-/* Verdicts on a boot that the receiver does not know, or does not believe: its hwm may belong to another history of this
- * identity, so it acknowledges nothing. */
+/* Verdicts on a boot that the receiver does not know, or does not believe: its hwm may belong to another history of
+ * this identity, so it acknowledges nothing. */
 static void answer_to_a_stranger(struct window_sender *s, enum window_verdict verdict, int64_t now_us)
 {
     if (verdict == WINDOW_ROLLED_BACK) {

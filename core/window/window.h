@@ -2,15 +2,15 @@
 /*
  * window - the delivery protocol between two neighbours, as pure state machines: no socket, no file, no clock.
  *
- * A stream is (sender, epoch); its entries are numbered 1, 2, 3, ... The sender keeps everything until the receiver has
- * said that it is durable there (ack = hwm, cumulative). The sender repeats from the last ack after a timeout, on
+ * A stream is (sender, epoch); its entries are numbered 1, 2, 3, ... The sender keeps everything until the receiver
+ * has said that it is durable there (ack = hwm, cumulative). The sender repeats from the last ack after a timeout, on
  * reconnect and when the receiver reports a hole (go-back-N). The receiver takes only what joins on to its high-water
  * mark, so order and uniqueness need no memory of single entries.
  *
  * SENDER
  *   state    event                 action, next state
  *   DOWN     connected             rewind (next = base), probe, say hello with each frame      -> SEND
- *   SEND     may_send              frame next..                                                -> SEND (window open) | WAIT
+ *   SEND     may_send              frame next..                                                -> SEND, WAIT when full
  *   any      ack(h >= base)        base = h + 1; timeout restarts; probe and recovery end      -> SEND
  *   any      ack(h < base)         old: proves only that our hello is known
  *   any      ack(h > top)          nothing, counted (absurd)
@@ -18,23 +18,23 @@
  *   any      timeout               rewind, probe, timeout doubles (up to max)                  -> SEND
  *   any      need_hello            hello with each frame; rewind, once per recovery            -> SEND
  *   any      stale                 claim: hello with replaces = our own epoch; rewind          -> SEND
- *   any      full, refused         (full: as ack, then) rewind, pause for a timeout, which doubles  -> WAIT, then probe
+ *   any      full, refused         (full: as ack, then) rewind, pause for a timeout, then probe; doubles  -> WAIT
  *   any      disconnected          -> DOWN (answers still count)
  *   any      rolled_back(h)        -> STALE_EPOCH: the owner begins a new epoch above min(h, boot_top)
  *   STALE_EPOCH  anything          nothing
- * Only ACCEPT, DUPLICATE, HOLE, FULL acknowledge: the others answer a boot that the receiver does not know, and its hwm may
- * count the entries of another history of this identity.
+ * Only ACCEPT, DUPLICATE, HOLE, FULL acknowledge: the others answer a boot that the receiver does not know, and its
+ * hwm may count the entries of another history of this identity.
  * probe: only one frame is under way until an answer comes. After a restart the first frames are often known to the
  * receiver already, and after a timeout a whole window would mostly be thrown away.
  *
- * RECEIVER, per stream (hwm = durable, pending = accepted into a batch that is not durable yet); the first row that fits
+ * RECEIVER, per stream (hwm = durable, pending = accepted into a batch that is not durable yet); the first fit counts
  *   frame                                              verdict
  *   not 1 <= base <= first <= last <= top <= NUMBER_MAX, epoch or boot 0, boot_top > top, lane of another stream
  *                                                      REFUSED
  *   stream closed                                      ROLLED_BACK
  *   hello.replaces = its own epoch                     close stream; ROLLED_BACK   (a sender that was told STALE)
  *   boot not the known one, no hello                   NEED_HELLO
- *   boot new, hello.boot_seq < known                   STALE (a late frame, or an old image; only the latter will claim)
+ *   boot new, hello.boot_seq < known                   STALE (a late frame, or an old image; only that will claim)
  *   boot new, hello.boot_seq = known                   close stream; ROLLED_BACK   (two instances with one identity)
  *   boot new, hello.boot_top < pending                 close stream; ROLLED_BACK   (an old image was restored)
  *   boot new otherwise                                 adopt the boot, go on
@@ -42,25 +42,26 @@
  *   first <= pending + 1, last > pending               ACCEPT what is above pending
  *   first > pending + 1, base <= pending + 1           HOLE (answer with hwm)
  *   base > pending + 1, first > base                   HOLE: base..first-1 is still at the sender and must come first
- *   base > pending + 1, first = base                   FORGOTTEN pending+1 .. base-1: the receiver has lost its store; the
+ *   base > pending + 1, first = base                   FORGOTTEN pending+1 .. base-1: the receiver lost its store; the
  *                                                      range is recorded as a gap, then ACCEPT
- * boot_top is compared with pending, not with hwm: a frame that was only accepted proves the same as a durable one, that
- * somebody with this identity had got further. If its commit fails, the stream stays closed.
+ * boot_top is compared with pending, not with hwm: a frame that was only accepted proves the same as a durable one,
+ * that somebody with this identity had got further. If its commit fails, the stream stays closed.
  *
  * A stale hello must not be answered with ROLLED_BACK: the newer boot's frames may still be under way, so hwm is not
  * final, and what the old image kept above it would arrive twice. A closed stream's hwm is final, once it is durable.
  *
  * boot_top and restarts without contact. An old image is found by boot_top < pending, so boot_top must be the durable
- * top at the *first* start after the last one that the receiver answered, not at the last start: a restored sender that
- * starts twice before it is heard would else hide its fork behind new entries, whose numbers the receiver takes for
- * duplicates: silent loss. So the owner keeps {boot_top, answered?} durably and holds (window_sender_hold) what is above
- * boot_top until "answered" is durable; core/outbox does. If nothing at or below boot_top is left to carry the hello, the
- * number base - 1 is sent again with any body (may_send gives it): the receiver has it and looks at the header only.
- * What remains: an image taken between a start and its first answer, restored after that start was heard, does not know
- * how far that start got; what it had then reaches the receiver a second time, in a new epoch, with the alarm of the
- * closed stream; and so does what an image held back when the same image is restored again after a new epoch was begun
- * from it. An image of an epoch without any number has nothing to carry a hello and is not held. And a sender and a
- * receiver that are both set back have no witness of what was between them.
+ * top at the *first* start after the last one that the receiver answered, not at the last start: a restored sender
+ * that starts twice before it is heard would else hide its fork behind new entries, whose numbers the receiver
+ * takes for duplicates: silent loss. So the owner keeps {boot_top, answered?} durably and holds
+ * (window_sender_hold) what is above boot_top until "answered" is durable; core/outbox does. If nothing at or below
+ * boot_top is left to carry the hello, the number base - 1 is sent again with any body (may_send gives it): the
+ * receiver has it and looks at the header only. What remains: an image taken between a start and its first answer,
+ * restored after that start was heard, does not know how far that start got; what it had then reaches the receiver
+ * a second time, in a new epoch, with the alarm of the closed stream; and so does what an image held back when the
+ * same image is restored again after a new epoch was begun from it. An image of an epoch without any number has
+ * nothing to carry a hello and is not held. And a sender and a receiver that are both set back have no witness of
+ * what was between them.
  *
  * Retransmission timeout: RFC 6298 (SRTT, RTTVAR, Karn's rule), bounds min_rto_us..max_rto_us.
  */
@@ -99,7 +100,7 @@ struct window_header {
     bool has_hello;
     uint64_t boot_seq; /* hello: counts the sender's starts, durable before anything is sent */
     uint64_t boot_top; /* hello: durable top at the first start since the last one that was answered */
-    uint64_t replaces; /* hello: epoch that this one takes over from, 0 = none; the receiver closes it. Own epoch: claim */
+    uint64_t replaces; /* hello: epoch that this one takes over from, 0 = none; the receiver closes it; own: a claim */
 };
 
 /* ---------------------------------------------------------------- sender ---- */
@@ -149,11 +150,12 @@ void window_sender_connected(struct window_sender *s);
 void window_sender_disconnected(struct window_sender *s);
 /* New durable entries up to top. */
 void window_sender_durable(struct window_sender *s, uint64_t top);
-/* May a frame go out now? *ret_from = its first number: next, or base - 1 for a frame of that one number that only carries
- * the hello. */
+/* May a frame go out now? *ret_from = its first number: next, or base - 1 for a frame of that one number that only
+ * carries the hello. */
 bool window_sender_may_send(const struct window_sender *s, int64_t now_us, uint64_t *ret_from);
 /* Fills in what the window knows of a frame first..last: numbers, top, hello. first may be below next (an entry that
- * covers a range is sent whole). The rest of the header is the owner's, replaces included unless the window claims. */
+ * covers a range is sent whole). The rest of the header is the owner's, replaces included unless the window claims.
+ * */
 void window_sender_header(const struct window_sender *s, uint64_t first, uint64_t last, struct window_header *header);
 /* The frame from..last with so many payload bytes was handed to the bus. */
 void window_sender_sent(struct window_sender *s, uint64_t last, uint64_t bytes, int64_t now_us);
@@ -177,11 +179,12 @@ struct window_stream {
     uint64_t gaps;       /* numbers covered by gap entries */
     uint64_t suppressed; /* numbers covered by suppressed ranges */
 };
-/* Decides; changes boot, boot_seq, lane, top and closed, but not pending: the caller moves pending when it has appended.
- * *ret_from: first number to accept (ACCEPT, FORGOTTEN). For FORGOTTEN the gap is pending + 1 .. *ret_from - 1. */
+/* Decides; changes boot, boot_seq, lane, top and closed, but not pending: the caller moves pending when it has
+ * appended. *ret_from: first number to accept (ACCEPT, FORGOTTEN). For FORGOTTEN the gap is pending + 1 ..
+ * *ret_from - 1. */
 enum window_verdict window_receive(struct window_stream *s, const struct window_header *h, uint64_t *ret_from);
-/* Persistent form of a stream, versioned; STREAM_BYTES at most. No checksum: the store's owner adds one. Decoding gives
- * pending = hwm; ERR_MALFORMED. */
+/* Persistent form of a stream, versioned; STREAM_BYTES at most. No checksum: the store's owner adds one. Decoding
+ * gives pending = hwm; ERR_MALFORMED. */
 enum { WINDOW_STREAM_BYTES = 64 };
 size_t window_stream_encode(const struct window_stream *s, uint64_t hwm, uint8_t out[WINDOW_STREAM_BYTES]);
 enum err window_stream_decode(struct slice in, struct window_stream *ret_stream) MUST_CHECK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One hash table by identity and one list by last sign of life: the silent ones stand at its head, so going offline and
- * being forgotten cost nothing per frame.
+ * One hash table by identity and one list by last sign of life: the silent ones stand at its head, so going offline
+ * and being forgotten cost nothing per frame.
  */
 #include "gateway/fleet/fleet.h"
 

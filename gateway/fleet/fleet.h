@@ -2,12 +2,12 @@
 /*
  * fleet - who is there: per sender the last sign of life, its account (frames, records, refusals) and its quota.
  *
- * Comes in: a call per inbound frame. Goes out: admit or not, counts, /devices. Nothing is durable: after a restart the
- * senders that have streams in the store are known, offline, with empty accounts.
+ * Comes in: a call per inbound frame. Goes out: admit or not, counts, /devices. Nothing is durable: after a restart
+ * the senders that have streams in the store are known, offline, with empty accounts.
  *
- * Bounded: FLEET_DEVICES_MAX senders; beyond it the one that was silent longest is forgotten (its streams are not: they
- * live in the store). Quota: a token bucket of one second per sender, so that one sender gone wild takes nothing from
- * the others.
+ * Bounded: FLEET_DEVICES_MAX senders; beyond it the one that was silent longest is forgotten (its streams are not:
+ * they live in the store). Quota: a token bucket of one second per sender, so that one sender gone wild takes
+ * nothing from the others.
  */
 #ifndef GATEWAY_FLEET_FLEET_H
 #define GATEWAY_FLEET_FLEET_H
@@ -35,8 +35,8 @@ void fleet_set_options(struct fleet *fleet, const struct fleet_options *options)
  * streams are counted anew. */
 void fleet_known_stream(struct fleet *fleet, const char *id);
 void fleet_forget_streams(struct fleet *fleet);
-/* A frame of so many bytes has come: marks the sender as there and takes a token. false: over its quota. Allocates only
- * when the sender is new; out of memory admits it uncounted. */
+/* A frame of so many bytes has come: marks the sender as there and takes a token. false: over its quota. Allocates
+ * only when the sender is new; out of memory admits it uncounted. */
 bool fleet_admit(struct fleet *fleet, const char *id, size_t bytes);
 void fleet_count_frame(struct fleet *fleet, const char *id, size_t records);
 void fleet_count_refused(struct fleet *fleet, const char *id);
@@ -44,8 +44,8 @@ void fleet_count_refused(struct fleet *fleet, const char *id);
 size_t fleet_devices(const struct fleet *fleet);
 /* Also notices who has gone: call it now and then. */
 size_t fleet_online(struct fleet *fleet);
-/* {"devices":[{"device","online","last_seen_s","epochs","frames","records","refused"}]}; last_seen_s null = not since the
- * start; epochs = streams counted. */
+/* {"devices":[{"device","online","last_seen_s","epochs","frames","records","refused"}]}; last_seen_s null = not
+ * since the start; epochs = streams counted. */
 void fleet_json(struct fleet *fleet, struct buffer *out);
 
 #endif

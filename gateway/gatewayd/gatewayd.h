@@ -10,7 +10,8 @@
  * devices are answered FULL and keep their records (back-pressure); alarms may use the inbox's reserve.
  *
  * Ending it at any time: bus_free(down), bus_free(up), gateway_free, store_close, in this order (a bus calls into the
- * gateway; the gateway does not touch its buses when it is freed). Gracefully: gateway_stop, run until gateway_stopped.
+ * gateway; the gateway does not touch its buses when it is freed). Gracefully: gateway_stop, run until
+ * gateway_stopped.
  */
 #ifndef GATEWAY_GATEWAYD_GATEWAYD_H
 #define GATEWAY_GATEWAYD_GATEWAYD_H

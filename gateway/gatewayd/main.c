@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * weir-gateway: the parts of the real world put together, signals, the control socket. Exit: 0 ended on request, 1 failed,
- * 2 configuration.
+ * weir-gateway: the parts of the real world put together, signals, the control socket. Exit: 0 ended on request, 1
+ * failed, 2 configuration.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include "gateway/gatewayd/settings.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2 };
-enum { WATCH_US = 50000, STOP_LIMIT_US = 10000000 };
+enum { WATCH_US = 250000, STOPPING_US = 5000, STOP_LIMIT_US = 10000000 };
 
 struct app {
     struct settings settings;
@@ -67,6 +67,7 @@ static void on_end(void *arg, int signo)
     daemon_notify("STOPPING=1");
     app->stop_by_us = loop_now_us(app->loop) + STOP_LIMIT_US;
     gateway_stop(app->gateway);
+    loop_timer_in(&app->watch, STOPPING_US);
 }
 
 static void on_reload(void *arg, int signo)
@@ -104,7 +105,7 @@ static void on_watch(void *arg)
         loop_stop(app->loop);
         return;
     }
-    loop_timer_in(&app->watch, WATCH_US);
+    loop_timer_in(&app->watch, app->stop_by_us != 0 ? STOPPING_US : WATCH_US);
 }
 
 /* ---- start ---- */

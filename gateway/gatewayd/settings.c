@@ -19,7 +19,7 @@ static const struct option table[] = {
     {.name = "parent.site", .type = OPTION_ID, .offset = AT(parent_site), .preset = "",
      .help = "Site of the parent; empty for our own."},
     {.name = "parent.id", .type = OPTION_ID, .offset = AT(parent_id), .preset = "",
-     .help = "Identity of the bridge or gateway above; empty for none: then records stay here until the store is full."},
+     .help = "Identity of the bridge or gateway above; empty for none: records stay here until the store is full."},
     DAEMON_BROKER_OPTIONS("parent", struct settings, parent, "", "native"),
     DAEMON_STORE_OPTIONS(struct settings, store, "/var/lib/weir/gateway", "1GiB"),
     {.name = "commit.delay", .type = OPTION_DURATION, .offset = AT(commit_delay_us), .max = 1e6, .preset = "0s",

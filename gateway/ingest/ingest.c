@@ -4,7 +4,6 @@
 #include "core/log/log.h"
 
 struct ingest {
-    struct bus *bus;
     struct fleet *fleet;
     struct receive *receive;
     struct ingest_handlers handlers;
@@ -67,9 +66,10 @@ static void on_message(void *arg, struct slice topic, struct slice payload, bool
 
 static void on_state(void *arg, enum bus_state state, const char *reason)
 {
-    (void)arg;
+    struct ingest *g = arg;
     if (state == BUS_UP) {
         log_info("plant's broker connected");
+        receive_resume(g->receive);
     } else {
         log_warn("plant's broker not connected", KV_STR("reason", reason));
     }
@@ -90,7 +90,6 @@ enum err ingest_new(struct loop *loop, struct bus *bus, struct store *store, str
     if (g == NULL) {
         return fault_set(reterr, ERR_NOMEM, "out of memory");
     }
-    g->bus = bus;
     g->fleet = fleet;
     g->handlers = *handlers;
     struct receive_options receive = {.site = options->site,

@@ -4,8 +4,9 @@
  *
  *   plant's broker -> bus -> ingest: quota and account (fleet) -> proto/receive -> core/inbox -> spool -> uplink
  *
- * Sets the handlers of the plant's bus. Who claims another's name, sends what does not decode, or more than its quota, is
- * refused, counted for the sender and logged with its name; nobody else notices. Nothing that a sender can do is fatal.
+ * Sets the handlers of the plant's bus. Who claims another's name, sends what does not decode, or more than its
+ * quota, is refused, counted for the sender and logged with its name; nobody else notices. Nothing that a sender
+ * can do is fatal.
  */
 #ifndef GATEWAY_INGEST_INGEST_H
 #define GATEWAY_INGEST_INGEST_H

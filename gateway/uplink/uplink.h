@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * uplink - the gateway's sending end: durable Forwards go to the parent (a gateway above, or the bridge) and stay in the
- * spool until the parent says that they are durable there.
+ * uplink - the gateway's sending end: durable Forwards go to the parent (a gateway above, or the bridge) and stay
+ * in the spool until the parent says that they are durable there.
  *
  *   spool lane 0, 1 -> core/outbox -> Frame on weir/v1/<parent site>/<parent>/<gateway>/up      (QoS 0)
  *   weir/v1/<parent site>/<parent>/<gateway>/ack -> outbox_answer -> trim, in the inbox's next batch
  *
  * Sets the handlers of the parent's bus. Alarms (lane 0) are offered to the bus first whenever it takes something.
  *
- * Rolled back: the parent knows more of a lane than the spool ever held (the store was restored from an old image). The
- * lane begins a new epoch with what the parent does not have:
- *   parent's answer -> hold the ingest until nothing is pending -> spool_rebase in the inbox's batch, which stands in order
+ * Rolled back: the parent knows more of a lane than the spool ever held (the store was restored from an old image).
+ * The lane begins a new epoch with what the parent does not have:
+ *   parent's answer -> hold the ingest until nothing is pending -> spool_rebase in the inbox's batch, which stands
+ * in order
  *   with the trims before it -> durable -> go on, release
  */
 #ifndef GATEWAY_UPLINK_UPLINK_H
@@ -44,7 +45,8 @@ struct uplink_handlers {
     void *arg;
 };
 
-/* Reads the counter of starts from the meta table and puts the next value into batch. ERR_MALFORMED, ERR_IO, ERR_NOMEM. */
+/* Reads the counter of starts from the meta table and puts the next value into batch. ERR_MALFORMED, ERR_IO,
+ * ERR_NOMEM. */
 enum err uplink_boot(struct store *store, unsigned meta_table, struct store_batch *batch,
                      uint64_t *ret_boot_seq) MUST_CHECK;
 /* All borrowed. The spools' epochs must exist. */

@@ -68,24 +68,46 @@ static enum err on_entry(void *arg, const char *sender, const struct window_head
     return OK;
 }
 
-static void on_answer(void *arg, const struct inbox_answer *answer)
+static void publish_ack(struct receive *r, const char *sender, const struct wire_ack *ack)
 {
-    struct receive *r = arg;
-    const struct window_stream *stream = inbox_stream(r->inbox, answer->sender, answer->epoch);
-    struct wire_ack ack = {.epoch = answer->epoch,
-                           .hwm = answer->hwm,
-                           .boot = answer->boot,
-                           .lane = stream ? stream->lane : r->frame.header.lane,
-                           .verdict = answer->verdict};
     char topic[TOPIC_MAX + 1];
-    topic_format(r->site, r->receiver, answer->sender, TOPIC_ACK, topic);
+    topic_format(r->site, r->receiver, sender, TOPIC_ACK, topic);
     buffer_reset(&r->ack);
-    wire_ack_encode(&ack, &r->ack);
+    wire_ack_encode(ack, &r->ack);
     if (buffer_err(&r->ack) == OK && bus_publish(r->bus, slice_str(topic), buffer_slice(&r->ack), 0, false) == OK) {
         r->stats.acks++;
     } else {
         r->stats.acks_dropped++;
     }
+}
+
+static void on_answer(void *arg, const struct inbox_answer *answer)
+{
+    struct receive *r = arg;
+    const struct window_stream *stream = inbox_stream(r->inbox, answer->sender, answer->epoch);
+    const struct wire_ack ack = {.epoch = answer->epoch,
+                                 .hwm = answer->hwm,
+                                 .boot = answer->boot,
+                                 .lane = stream ? stream->lane : r->frame.header.lane,
+                                 .verdict = answer->verdict};
+    publish_ack(r, answer->sender, &ack);
+}
+
+static void resume_stream(void *arg, const char *sender, uint64_t epoch, const struct window_stream *stream)
+{
+    if (!stream->closed && stream->boot != 0) {
+        const struct wire_ack ack = {.epoch = epoch,
+                                     .hwm = stream->hwm,
+                                     .boot = stream->boot,
+                                     .lane = stream->lane,
+                                     .verdict = WINDOW_HOLE};
+        publish_ack(arg, sender, &ack);
+    }
+}
+
+void receive_resume(struct receive *r)
+{
+    inbox_foreach_stream(r->inbox, resume_stream, r);
 }
 
 static void on_durable(void *arg)

@@ -19,8 +19,8 @@
  * Forward whose device and gateway are both the sender of the hop (receive_hop_gap); a device never carries its
  * gateway's name, that is refused here. Hop streams have jumps by nature, sinks declare none in them.
  *
- * Numbers of Records are bounded by RECEIVE_NUMBER_MAX (500 years at 1,000 a second): the numbers of a hop are the sum of
- * those of its devices, so no device can drive the hop's numbers to their end.
+ * Numbers of Records are bounded by RECEIVE_NUMBER_MAX (500 years at 1,000 a second): the numbers of a hop are the
+ * sum of those of its devices, so no device can drive the hop's numbers to their end.
  */
 #ifndef PROTO_RECEIVE_RECEIVE_H
 #define PROTO_RECEIVE_RECEIVE_H
@@ -79,6 +79,10 @@ DEFINE_CLEANUP(struct receive, receive_free)
 enum err receive_subscribe(struct receive *receive) MUST_CHECK;
 /* One message of the bus. Allocates nothing of its own. */
 void receive_message(struct receive *receive, struct slice topic, struct slice payload, bool retained);
+/* The bus is up again: tells every known sender where its stream stands (HOLE with the durable hwm), so that what
+ * was sent while nobody listened comes again at once and not after the senders' timeouts. What the bus does not
+ * take is left out: those wait for their timeouts. */
+void receive_resume(struct receive *receive);
 struct inbox *receive_inbox(struct receive *receive);
 void receive_stats(const struct receive *receive, struct receive_stats *ret_stats);
 

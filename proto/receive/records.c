@@ -3,8 +3,8 @@
  * From an accepted entry to what the spool keeps.
  *
  * The inbox may hand over a part of a range only: a sender whose store overflowed replaces entries 4, 5, 6 by one gap
- * 1..6, and the receiver that already has 1..4 accepts 5..6 of it. The Record is then rewritten to the part, so that a
- * Forward's numbers and its Record's numbers always agree.
+ * 1..6, and the receiver that already has 1..4 accepts 5..6 of it. The Record is then rewritten to the part, so
+ * that a Forward's numbers and its Record's numbers always agree.
  */
 #include "proto/receive/receive_internal.h"
 

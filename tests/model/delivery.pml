@@ -5,13 +5,15 @@
  *   device ==up1==> gateway ==up2==> sink        frames of one record
  *          <==dn1==         <==dn2==             answers: high-water mark (and boot, verdict on the first hop)
  *
- * Channels lose, repeat and reorder. Device, gateway and sink crash at any point, MAXCRASH times in all, and restart from
- * what they had committed; the channels keep what earlier lives sent. N records. The first hop has the whole machine:
- * boots, hello, boot_top, the hold, lazy trims; the second is the same machine without boots, to keep the search small.
- * Old images are not in the model (tests/unit/core/window/test_two_parties has them): so ROLLED_BACK would be a false alarm.
+ * Channels lose, repeat and reorder. Device, gateway and sink crash at any point, MAXCRASH times in all, and
+ * restart from what they had committed; the channels keep what earlier lives sent. N records. The first hop has the
+ * whole machine:
+ * boots, hello, boot_top, the hold, lazy trims; the second is the same machine without boots, to keep the search
+ * small. Old images are not in the model (tests/unit/core/window/test_two_parties has them): so ROLLED_BACK would
+ * be a false alarm.
  *
- * A record's content is the start of the device that made it. A crash takes what was not durable, and the same number is
- * then made anew: a phantom shows as another content.
+ * A record's content is the start of the device that made it. A crash takes what was not durable, and the same
+ * number is then made anew: a phantom shows as another content.
  *
  * Asserted at every step that could break it:
  *   I1 no loss       whatever the device has trimmed is durable in the gateway's outbox or in the sink, at every moment;
@@ -20,9 +22,9 @@
  *   I3 order         rows rise by one
  *   I8 no phantom    the sink has nothing that the device's durable log has not, nor with another content
  *   no false alarm   an honest sender is never told ROLLED_BACK, and its carrier of a hello is never taken for news
- * That everything arrives in the end is not proved here (a fair network would have to be assumed); the simulations of the
- * unit tests drain every world that they heal. -DCOMPLETES asserts the contrary and must be refuted as well: there are runs
- * with all crashes in which everything arrives, so the search is not an empty one.
+ * That everything arrives in the end is not proved here (a fair network would have to be assumed); the simulations
+ * of the unit tests drain every world that they heal. -DCOMPLETES asserts the contrary and must be refuted as well:
+ * there are runs with all crashes in which everything arrives, so the search is not an empty one.
  *
  * Planted mistakes, each of which the search must find:
  *   -DACK_BEFORE_COMMIT  the gateway answers with what is only accepted

@@ -48,10 +48,12 @@ class Process:
         self.plant, self.name, self.argv = plant, name, argv
         self.popen = None
         self.starts = 0
+        self.stopping = False
         self.log_path = plant.dir / "log" / f"{name}.log"
 
     def start(self):
         self.starts += 1
+        self.stopping = False
         with open(self.log_path, "ab") as out:
             out.write(f"--- start {self.starts}\n".encode())
             out.flush()
@@ -68,13 +70,18 @@ class Process:
             self.popen.wait()
         self.popen = None
 
+    def begin_stop(self):
+        if self.alive() and not self.stopping:
+            self.stopping = True  # a second SIGTERM would end it at once
+            self.popen.send_signal(signal.SIGTERM)
+
     def stop(self, seconds=20):
         """SIGTERM and the exit code; None when it had to be killed."""
         if self.popen is None:
             return 0
         code = self.popen.poll()
         if code is None:
-            self.popen.send_signal(signal.SIGTERM)
+            self.begin_stop()
             try:
                 code = self.popen.wait(seconds)
             except subprocess.TimeoutExpired:
@@ -149,7 +156,7 @@ class Plant:
             name = f"device-{n}"
             self.write(name, f"site: test\ngateway: gw1\nid: {name}\n" + self.link("broker", self.plant_broker, name) +
                        f"store: {{path: {self.dir}/device/{n}, size: {device_store}}}\nsense: {{{sense}}}\n"
-                       f"report: {{{report}}}\ncontrol: {{socket: {self.dir}/run/{name}.sock}}\n" + device_extra)
+                       f"report: {{{report}}}\nrun: {{drain_wait: 60s}}\ncontrol: {{socket: {self.dir}/run/{name}.sock}}\n" + device_extra)
             self.devices.append(Process(self, name, [find_bin("weir-device"), "--config", str(self.dir / f"{name}.yaml")]))
 
     def write(self, name, text):
@@ -182,8 +189,10 @@ class Plant:
     def finish(self, seconds=60):
         """Devices flush and stop; what is on its way arrives; the daemons stop. Returns a list of complaints."""
         complaints = []
+        for device in self.devices:  # all at once: each waits for its acknowledgements
+            device.begin_stop()
         for device in self.devices:
-            if device.stop() != 0:
+            if device.stop(90) != 0:
                 complaints.append(f"{device.name} did not end cleanly:\n{device.tail()}")
         if not wait_for(self.settled, seconds, "the ledger to settle"):
             complaints.append("the ledger did not settle:\n" + "".join(self.weir("ledger")[1:]))

@@ -134,6 +134,11 @@ static void survive(uint64_t seed)
     heal(&rig);
     RIG_WAIT(&rig, rig_drained(&rig), DRAIN_S);
     CHECK_INT(rig_check_all(&rig), 0);
+    for (size_t i = 0; i < rig.gateway_count; i++) { /* nothing of this is an old image */
+        struct gateway_stats stats;
+        gateway_stats(rig.gateways[i].gateway, &stats);
+        CHECK_INT(stats.uplink_rebased, 0);
+    }
     rig_free(&rig);
 }
 
@@ -199,6 +204,42 @@ static void a_gateway_set_back_to_an_old_image_begins_a_new_epoch_and_nothing_is
     RIG_WAIT(&rig, rig_drained(&rig), DRAIN_S);
     CHECK_INT(rig_check_all(&rig), 0);
     CHECK_INT(spool_durable(a->spools[1]), 60);
+    rig_free(&rig);
+}
+
+/* The parent has 40. The image has 20 and grows past 40 before the parent hears of it, over two starts. */
+static void an_old_image_that_grew_unheard_over_several_starts_is_found_out(void **state)
+{
+    struct rig rig;
+    struct store_disk *image = NULL;
+    (void)state;
+    rig_new(&rig, 12, 1);
+    struct rig_gateway *g = rig_add_gateway(&rig, "gw-1", NULL, STORE);
+    struct rig_device *a = rig_add_device(&rig, "a", g), *b = rig_add_device(&rig, "b", g);
+    rig_start(&rig);
+    rig_produce(a, 1, 20);
+    RIG_WAIT(&rig, rig_drained(&rig), DRAIN_S);
+    rig_gateway_kill(g);
+    CHECK_OK(store_disk_clone(g->disk, &image));
+    rig_gateway_start(g);
+    rig_produce(a, 1, 20);
+    RIG_WAIT(&rig, rig_drained(&rig), DRAIN_S);
+    rig_gateway_kill(g);
+    store_disk_free(g->disk);
+    g->disk = image;
+    bus_hub_set_link(rig.hubs[0], "gw-1", BUS_LINK_DOWN);
+    rig_gateway_start(g);
+    rig_produce(b, 1, 30);
+    RIG_WAIT(&rig, rig_device_drained(b), DRAIN_S);
+    rig_gateway_restart(g);
+    rig_produce(b, 1, 5);
+    RIG_WAIT(&rig, rig_device_drained(b), DRAIN_S);
+    bus_hub_set_link(rig.hubs[0], "gw-1", BUS_LINK_UP);
+    RIG_WAIT(&rig, rig_drained(&rig), DRAIN_S);
+    struct gateway_stats stats;
+    gateway_stats(g->gateway, &stats);
+    CHECK_INT(stats.uplink_rebased, 1);
+    CHECK_INT(rig_check_all(&rig), 0);
     rig_free(&rig);
 }
 
@@ -408,6 +449,7 @@ int main(void)
         cmocka_unit_test(nothing_is_lost_or_doubled_by_kills_and_bad_links),
         cmocka_unit_test(a_gateway_that_lost_its_store_declares_what_it_may_have_lost),
         cmocka_unit_test(a_gateway_set_back_to_an_old_image_begins_a_new_epoch_and_nothing_is_doubled),
+        cmocka_unit_test(an_old_image_that_grew_unheard_over_several_starts_is_found_out),
         cmocka_unit_test(a_bridge_set_back_to_an_old_image_feeds_its_sinks_on_without_a_hole),
         cmocka_unit_test(a_bridge_that_lost_its_store_goes_on_and_the_sink_shows_the_hole),
         cmocka_unit_test(a_kill_between_the_sinks_commit_and_the_trim_doubles_nothing),

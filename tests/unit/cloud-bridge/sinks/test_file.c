@@ -94,7 +94,8 @@ static void append_text(struct rig *r, unsigned number, const char *text)
     fclose(f);
 }
 
-/* Reads all files as a person's program would; "first-last kind" of the device's records, by ' '. Fails on bad JSON. */
+/* Reads all files as a person's program would; "first-last kind" of the device's records, by ' '. Fails on bad
+ * JSON. */
 static const char *records_of(struct rig *r, const char *device)
 {
     static char text[16384];
@@ -148,8 +149,9 @@ static void a_record_is_one_line_with_its_readings(void **state)
     CHECK(f != NULL);
     CHECK(getline(&line, &cap, f) > 0); /* the head */
     CHECK(getline(&line, &cap, f) > 0);
-    CHECK_STR(line, "{\"lane\":1,\"position\":1,\"device\":\"pump-7\",\"epoch\":\"0000000000000abd\",\"first\":1,\"last\":1,"
-                    "\"hop\":0,\"kind\":\"block\",\"gateway\":\"gw\",\"received\":\"2026-01-01T00:00:00.000Z\",\"set\":7,"
+    CHECK_STR(line, "{\"lane\":1,\"position\":1,\"device\":\"pump-7\",\"epoch\":\"0000000000000abd\",\"first\":1,"
+                    "\"last\":1,\"hop\":0,\"kind\":\"block\",\"gateway\":\"gw\","
+                    "\"received\":\"2026-01-01T00:00:00.000Z\",\"set\":7,"
                     "\"quality\":1,\"readings\":[{\"ts\":\"2026-01-01T00:00:01.000Z\",\"values\":[0.1,5]},"
                     "{\"ts\":\"2026-01-01T00:00:01.250Z\",\"values\":[0.2,null]}],"
                     "\"commit\":{\"epoch\":[\"0000000000000100\",\"0000000000000101\"],\"position\":[0,1]}}\n");
@@ -247,8 +249,8 @@ static void files_rotate_and_the_marks_go_along(void **state)
     batch_event(&r->b, "quiet", 1, 1);
     batch_write(&r->b, &r->sink);
     CHECK_STR(records_of(r, "quiet"), "1-1 event");
-    CHECK_STR(records_of(r, "pump-7"), "1-1 block 2-2 block 3-3 block 4-4 block 5-5 block 6-6 block 7-7 block 8-8 block "
-                                       "9-9 block 10-10 block 11-11 block");
+    CHECK_STR(records_of(r, "pump-7"), "1-1 block 2-2 block 3-3 block 4-4 block 5-5 block 6-6 block 7-7 block "
+                                       "8-8 block 9-9 block 10-10 block 11-11 block");
 }
 
 static void a_new_file_that_was_not_finished_is_taken_away(void **state)

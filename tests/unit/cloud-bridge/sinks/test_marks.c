@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Goal: the three sinks decide alike, and rightly, what is new; times and values read as a person would write them. */
+/* Goal: the three sinks decide alike, and rightly, what is new; times and values read as a person would write them.
+ * */
 #include "cloud-bridge/sinks/sinks_internal.h"
 #include "tests/unit/cloud-bridge/sinks/batch.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Goal: both ways of computing CRC-32C give the checksums of RFC 3720, and each other's, for every length and offset. */
+/* Goal: both ways of computing CRC-32C give the checksums of RFC 3720, and each other's, for every length and
+ * offset. */
 #include "core/crypt/crypt.h"
 
 #include "core/crypt/crc32c_table.h"
@@ -23,7 +24,8 @@ static void check_rfc3720(crc_fn crc)
         bytes[i] = (uint8_t)(31 - i);
     }
     CHECK_INT(crc(0, bytes, 32), 0x113fdb5cU);
-    static const uint8_t read_pdu[48] = {0x01, 0xc0, [16] = 0x14, [22] = 0x04, [27] = 0x14, [31] = 0x18, [32] = 0x28, [40] = 0x02};
+    static const uint8_t read_pdu[48] = {0x01,        0xc0,        [16] = 0x14, [22] = 0x04,
+                                         [27] = 0x14, [31] = 0x18, [32] = 0x28, [40] = 0x02};
     CHECK_INT(crc(0, read_pdu, 48), 0xd9963a56U);
     CHECK_INT(crc(0, "123456789", 9), 0xe3069283U);
     CHECK_INT(crc(0, "", 0), 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: one whole hop, outbox to inbox over the real spools on memory disks, delivers every durable record once and in
- * order through loss, repetition, reordering, crashes and failing disks of either side, and restored images of the sender.
+ * Goal: one whole hop, outbox to inbox over the real spools on memory disks, delivers every durable record once and
+ * in order through loss, repetition, reordering, crashes and failing disks of either side, and restored images of
+ * the sender.
  *
  * Virtual time; every seed is a different history. Records carry a number of their own (their content), so that a new
  * record under an old number is told from a repetition.

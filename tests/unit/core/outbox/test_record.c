@@ -98,6 +98,33 @@ static void a_drained_spool_still_says_hello(void **state)
     bench_deinit(&b);
 }
 
+static void a_range_across_the_hold_is_declared_up_to_it(void **state)
+{
+    (void)state;
+    struct bench b;
+    begin(&b);
+    connect(&b);
+    bench_append(&b, 3, 10);
+    bench_answer(&b, WINDOW_ACCEPT, 1);
+    bench_run(&b, 2 * SECOND_US); /* trimmed */
+    restart(&b);
+    bench_append(&b, 2, 10);
+    struct store_batch *batch = NULL;
+    CHECK_OK(store_batch_new(b.store, &batch));
+    CHECK_OK(spool_replace(b.spool, batch, 2, 5, slice_str("overflow"))); /* offline for long: the oldest went */
+    bench_commit(&b, batch);
+    bench_run(&b, 10 * MS_US);
+    connect(&b);
+    const struct bench_frame *f = bench_last(&b);
+    CHECK(f->header.first == 2 && f->header.last == 3 && f->header.boot_top == 3);
+    CHECK_STR(f->text[0], "gap");
+    bench_answer(&b, WINDOW_ACCEPT, 3);
+    f = bench_last(&b);
+    CHECK(f->header.first == 2 && f->header.last == 5); /* whole; the receiver takes what is new of it */
+    CHECK_STR(f->text[0], "overflo");
+    bench_deinit(&b);
+}
+
 static void starts_that_nobody_heard_keep_the_first_ones_top(void **state)
 {
     (void)state;
@@ -215,6 +242,7 @@ int main(void)
         cmocka_unit_test(nothing_is_sent_before_the_record_is_durable),
         cmocka_unit_test(a_later_start_holds_what_is_new_until_it_is_answered_durably),
         cmocka_unit_test(a_drained_spool_still_says_hello),
+        cmocka_unit_test(a_range_across_the_hold_is_declared_up_to_it),
         cmocka_unit_test(starts_that_nobody_heard_keep_the_first_ones_top),
         cmocka_unit_test(a_restored_image_is_found_out_though_it_started_twice),
         cmocka_unit_test(a_new_epoch_after_a_roll_back_holds_nothing_back),

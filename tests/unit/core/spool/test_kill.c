@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: a process that appends and trims without end is killed at any instant, twenty times over, and everything that it
- * had reported durable is there, in order and intact, and nothing that it had not written.
+ * Goal: a process that appends and trims without end is killed at any instant, twenty times over, and everything
+ * that it had reported durable is there, in order and intact, and nothing that it had not written.
  *
  * The child writes a progress report after each settled batch into memory that it shares with this process, then a byte
  * into a pipe; this process kills it after so many bytes.

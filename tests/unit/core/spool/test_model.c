@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: whatever is done to a spool, in whatever order, with several commits under way, disks that fail and power that goes,
- * it holds what a list in memory holds.
+ * Goal: whatever is done to a spool, in whatever order, with several commits under way, disks that fail and power
+ * that goes, it holds what a list in memory holds.
  *
- * The model keeps what the disk must hold (changed by a batch when it is told OK, never otherwise), what it will hold when
- * all that is under way goes well, and how the spool must look from outside at this moment.
+ * The model keeps what the disk must hold (changed by a batch when it is told OK, never otherwise), what it will
+ * hold when all that is under way goes well, and how the spool must look from outside at this moment.
  */
 #include "tests/unit/core/spool/world.h"
 
@@ -197,7 +197,8 @@ static void submit(struct run *r)
 static void do_append(struct run *r)
 {
     uint8_t body[600];
-    struct model_entry e = {.first = r->view.next, .body = draw(r, 1u << 30), .len = draw(r, 10) == 0 ? draw(r, 600) : draw(r, 60)};
+    struct model_entry e = {.first = r->view.next, .body = draw(r, 1u << 30)};
+    e.len = draw(r, 10) == 0 ? draw(r, 600) : draw(r, 60);
     e.last = e.first + (draw(r, 12) == 0 ? draw(r, 9) : 0);
     make_body(&e, body);
     uint64_t room = spool_room(r->w.spool), first = 0;
@@ -321,7 +322,8 @@ static void do_restart(struct run *r)
     uint64_t durable = r->disk.count > 0 ? r->disk.entries[r->disk.count - 1].last : r->disk.trimmed;
     world_restart(&r->w);
     CHECK(spool_epoch(r->w.spool) == r->disk.epoch);
-    r->view = (struct view){.trimmed = r->disk.trimmed, .acked = r->disk.trimmed, .durable = durable, .next = durable + 1};
+    r->view = (struct view){
+        .trimmed = r->disk.trimmed, .acked = r->disk.trimmed, .durable = durable, .next = durable + 1};
     begin_batch(r);
 }
 
@@ -378,7 +380,8 @@ static void step(struct run *r)
     } else if (what >= 60 && what < 75) {
         submit(r);
     } else if (what >= 75 && what < 78) {
-        store_disk_set_mode(r->w.disk, draw(r, 4) == 0 ? STORE_DISK_EIO : draw(r, 3) == 0 ? STORE_DISK_FULL : STORE_DISK_OK);
+        static const enum store_disk_mode modes[] = {STORE_DISK_OK, STORE_DISK_OK, STORE_DISK_EIO, STORE_DISK_FULL};
+        store_disk_set_mode(r->w.disk, modes[draw(r, COUNT_OF(modes))]);
     } else if (what == 78 && draw(r, 3) == 0) {
         do_restart(r);
     } else if (!room_for_ops(r)) {

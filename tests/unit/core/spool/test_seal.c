@@ -106,6 +106,25 @@ static void an_entry_that_was_moved_is_noticed(void **state)
     }
 }
 
+static void an_entry_of_an_earlier_epoch_is_not_taken_for_one_of_this(void **state)
+{
+    (void)state;
+    struct world w;
+    world_begin(&w, NULL);
+    world_create(&w);
+    world_fill(&w, "abc");
+    BUFFER(value, 1024);
+    raw_get(&w, 2, &value);
+    struct store_batch *batch = world_batch(&w);
+    CHECK_OK(spool_rebase(w.spool, batch, 0)); /* the same numbers again */
+    CHECK_OK(world_commit(&w, batch));
+    CHECK_STR(world_list(&w, 0), "1:a 2:b 3:c ");
+    struct entry_key key = key_of(&w, 2);
+    raw_put(&w, WORLD_TABLE, entry_key_slice(&key), buffer_slice(&value));
+    CHECK_STR(world_list(&w, 0), "1:a 2:! 3:c ");
+    world_end(&w);
+}
+
 static void an_entry_that_is_missing_is_a_damaged_range(void **state)
 {
     (void)state;
@@ -138,7 +157,8 @@ static void damage_in_a_row_is_reported_entry_by_entry(void **state)
         struct entry_key key = key_of(&w, n);
         raw_put(&w, WORLD_TABLE, entry_key_slice(&key), slice_str("junk"));
     }
-    CHECK_STR(world_list(&w, 0), "1:a 2:b 3:! 4:! 5:! 6:! 7:! 8:! 9:! 10:! 11:! 12:! 13:! 14:! 15:! 16:! 17:! 18:! 19:! 20:t ");
+    CHECK_STR(world_list(&w, 0), "1:a 2:b 3:! 4:! 5:! 6:! 7:! 8:! 9:! 10:! 11:! 12:! 13:! 14:! 15:! 16:! 17:! 18:! "
+                                 "19:! 20:t ");
     CHECK_STR(world_list(&w, 18), "18:! 19:! 20:t ");
     world_end(&w);
 }
@@ -299,6 +319,7 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_of_a_plain_entry_is_noticed),
         cmocka_unit_test(every_flipped_bit_of_an_encrypted_entry_is_noticed),
         cmocka_unit_test(an_entry_that_was_moved_is_noticed),
+        cmocka_unit_test(an_entry_of_an_earlier_epoch_is_not_taken_for_one_of_this),
         cmocka_unit_test(an_entry_that_is_missing_is_a_damaged_range),
         cmocka_unit_test(damage_in_a_row_is_reported_entry_by_entry),
         cmocka_unit_test(a_damaged_entry_can_be_trimmed_replaced_and_rebased),

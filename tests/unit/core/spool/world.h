@@ -119,7 +119,8 @@ static const char __attribute__((unused)) *world_list(struct world *w, uint64_t 
     return text;
 }
 
-static uint64_t __attribute__((unused)) world_append(struct world *w, struct store_batch *batch, uint64_t span, const char *body)
+static uint64_t __attribute__((unused))
+world_append(struct world *w, struct store_batch *batch, uint64_t span, const char *body)
 {
     uint64_t first = 0;
     CHECK_OK(spool_append(w->spool, batch, span, slice_str(body), &first));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A store in a directory of its own on a real loop, and commits that wait for their done. For tests of store and spool. */
+/* A store in a directory of its own on a real loop, and commits that wait for their done. For tests of store and
+ * spool. */
 #ifndef TESTS_UNIT_CORE_STORE_RIG_H
 #define TESTS_UNIT_CORE_STORE_RIG_H
 
@@ -37,7 +38,8 @@ static void __attribute__((unused)) rig_out_of_patience(void *arg)
 
 static enum err __attribute__((unused)) rig_try_open(struct rig *rig, uint64_t size_bytes)
 {
-    struct store_options options = {.path = rig->path, .tables = rig_tables, .table_count = 2, .size_bytes = size_bytes};
+    struct store_options options = {
+        .path = rig->path, .tables = rig_tables, .table_count = 2, .size_bytes = size_bytes};
     return store_open(rig->loop, &options, &rig->store, rig->quarantined, sizeof rig->quarantined, &rig->fault);
 }
 

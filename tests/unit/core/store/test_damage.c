@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: whatever happened to the file, opening it ends in a usable store: the old one when it is whole, a new one beside a
- * quarantined copy when it is not; never a crash, never a loop.
+ * Goal: whatever happened to the file, opening it ends in a usable store: the old one when it is whole, a new one
+ * beside a quarantined copy when it is not; never a crash, never a loop.
  */
 #include "tests/unit/core/store/rig.h"
 
@@ -157,7 +157,8 @@ static void where_the_parent_is_not_ours_the_copy_goes_into_the_store(void **sta
     if (pid == 0) {
         char expected[128];
         snprintf(expected, sizeof expected, "%s/quarantine-1", rig.path);
-        _exit(seteuid(65534) == 0 && rig_try_open(&rig, RIG_SIZE) == OK && strcmp(rig.quarantined, expected) == 0 ? 0 : 1);
+        bool good = seteuid(65534) == 0 && rig_try_open(&rig, RIG_SIZE) == OK;
+        _exit(good && strcmp(rig.quarantined, expected) == 0 ? 0 : 1);
     }
     int status;
     CHECK(waitpid(pid, &status, 0) == pid);
@@ -262,7 +263,8 @@ static void flipped_bits_end_in_a_usable_store(void **state)
         overwrite(at, &byte, 1);
         int status = open_in_child(&rig);
         if (status > 1) {
-            fprintf(stderr, "bit %d of byte %lld ends with status %d\n", (int)(random >> 40 & 7), (long long)at, status);
+            fprintf(stderr, "bit %d of byte %lld ends with status %d\n", (int)(random >> 40 & 7), (long long)at,
+                    status);
         }
         CHECK(status <= 1);
         outcome.unnoticed += status == 0;

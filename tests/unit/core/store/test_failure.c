@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: a commit that fails takes down what was begun upon it and nothing else; after an I/O error the store is open again
- * and goes on.
+ * Goal: a commit that fails takes down what was begun upon it and nothing else; after an I/O error the store is
+ * open again and goes on.
  *
  * I/O errors are real ones: RLIMIT_FSIZE makes the kernel refuse writes above an offset.
  */

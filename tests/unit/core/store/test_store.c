@@ -3,6 +3,7 @@
 #include "tests/unit/core/store/rig.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -310,6 +311,28 @@ static void a_store_full_of_large_values_can_be_emptied(void **state)
     fill_and_empty(4000, 64);
 }
 
+static void above_a_lowered_cap_entries_may_go_but_not_come(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_begin(&rig);
+    rig_open(&rig);
+    for (unsigned i = 0; i < 60; i++) {
+        CHECK_OK(put_many(&rig, i, 150));
+    }
+    rig_close(&rig);
+    struct store_options options = {.path = rig.path, .tables = rig_tables, .table_count = 2, .size_bytes = RIG_SIZE,
+                                    .cap_pct = 30};
+    CHECK_OK(store_open(rig.loop, &options, &rig.store, NULL, 0, &rig.fault));
+    CHECK_ERR(put_many(&rig, 60, 1), ERR_FULL);
+    CHECK_OK(put_many(&rig, 59, 150)); /* written over */
+    for (unsigned i = 0; i < 60; i++) {
+        CHECK_OK(delete_many(&rig, i));
+    }
+    CHECK_OK(put_many(&rig, 60, 1));
+    rig_end(&rig);
+}
+
 static void what_is_in_use_shrinks_when_entries_go(void **state)
 {
     (void)state;
@@ -405,6 +428,60 @@ static void a_dump_tool_reads_while_the_store_is_held(void **state)
     rig_end(&rig);
 }
 
+static bool stand_still(void *arg, struct slice key, struct slice value)
+{
+    (void)key;
+    (void)value;
+    bool told = write(*(int *)arg, ".", 1) == 1;
+    while (told) {
+        pause(); /* until killed */
+    }
+    return false;
+}
+
+static void read_for_ever(struct rig *rig, int pipe)
+{
+    struct loop *loop;
+    struct store *store;
+    struct store_options options = {.path = rig->path, .tables = rig_tables, .table_count = 2, .read_only = true};
+    CHECK_OK(loop_new(&loop));
+    CHECK_OK(store_open(loop, &options, &store, NULL, 0, NULL));
+    (void)!store_foreach(store, 0, slice_str(""), slice_str(""), stand_still, &pipe);
+}
+
+static void a_reader_that_pins_pages_fills_the_store_only_until_it_dies(void **state)
+{
+    (void)state;
+    struct rig rig;
+    int ends[2], status;
+    char byte;
+    rig_begin(&rig);
+    rig_open(&rig);
+    CHECK_OK(put_many(&rig, 0, 1000));
+    CHECK(pipe(ends) == 0);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        read_for_ever(&rig, ends[1]);
+        _exit(1);
+    }
+    CHECK(read(ends[0], &byte, 1) == 1);
+    enum err err = OK;
+    for (int i = 0; i < 1000 && err == OK; i++) {
+        err = put_many(&rig, 0, 1000); /* always the same entries */
+    }
+    CHECK_ERR(err, ERR_FULL);
+    CHECK(!store_broken(rig.store));
+    CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
+    CHECK_ERR(put_many(&rig, 0, 1000), ERR_FULL); /* notices that the reader is dead */
+    for (int i = 0; i < 200; i++) {
+        CHECK_OK(put_many(&rig, 0, 1000));
+    }
+    close(ends[0]);
+    close(ends[1]);
+    rig_end(&rig);
+}
+
 static void open_unprivileged(struct rig *rig)
 {
     if (geteuid() == 0 && seteuid(65534) != 0) {
@@ -464,9 +541,11 @@ int main(void)
         cmocka_unit_test(the_file_is_preallocated_and_a_larger_one_is_kept),
         cmocka_unit_test(a_full_store_refuses_more_and_can_be_emptied),
         cmocka_unit_test(a_store_full_of_large_values_can_be_emptied),
+        cmocka_unit_test(above_a_lowered_cap_entries_may_go_but_not_come),
         cmocka_unit_test(what_is_in_use_shrinks_when_entries_go),
         cmocka_unit_test(a_second_process_is_refused_and_told_the_holders_pid),
         cmocka_unit_test(a_dump_tool_reads_while_the_store_is_held),
+        cmocka_unit_test(a_reader_that_pins_pages_fills_the_store_only_until_it_dies),
         cmocka_unit_test(a_directory_that_cannot_be_written_is_refused_by_name),
         cmocka_unit_test(bad_options_are_refused),
     };

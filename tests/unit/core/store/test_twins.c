@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: the in-memory twin and LMDB cannot be told apart by what they hold: the same random batches leave the same tables,
- * also after reopening.
+ * Goal: the in-memory twin and LMDB cannot be told apart by what they hold: the same random batches leave the same
+ * tables, also after reopening.
  */
 #include "tests/unit/core/store/rig.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: whatever is lost, doubled, reordered, crashed or set back between one sender and one receiver, what the receiver
- * holds is 1..hwm in order, nothing twice, and in the end everything that the sender ever made durable.
+ * Goal: whatever is lost, doubled, reordered, crashed or set back between one sender and one receiver, what the
+ * receiver holds is 1..hwm in order, nothing twice, and in the end everything that the sender ever made durable.
  *
  * Both machines of core/window run here with disks that lose what is not committed. Every content has a number of its
- * own, so that a new record under an old number is told from a repetition. After each seed's faults the world is healed
- * and must drain.
+ * own, so that a new record under an old number is told from a repetition. After each seed's faults the world is
+ * healed and must drain.
  */
 #include "core/window/window.h"
 #include "tests/support/check.h"
@@ -484,10 +484,11 @@ static void run_seed(uint64_t seed, unsigned faults)
     }
 }
 
-static void run_seeds(unsigned faults, uint64_t from, uint64_t seeds, unsigned *ret_set_backs, unsigned *ret_rolled_back)
+static void run_seeds(unsigned faults, uint64_t from, uint64_t count, unsigned *ret_set_backs,
+                      unsigned *ret_rolled_back)
 {
     *ret_set_backs = *ret_rolled_back = 0;
-    for (uint64_t seed = from; seed < from + seeds; seed++) {
+    for (uint64_t seed = from; seed < from + count; seed++) {
         run_seed(seed, faults);
         *ret_set_backs += g.set_backs;
         *ret_rolled_back += g.rolled_back;

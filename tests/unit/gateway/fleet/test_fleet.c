@@ -68,8 +68,8 @@ static void a_device_known_from_its_streams_is_offline_until_it_is_heard(void **
     CHECK_INT(fleet_online(r.fleet), 0);
     fleet_json(r.fleet, &text);
     buffer_put_u8(&text, 0);
-    CHECK_STR((const char *)text.ptr, "{\"devices\":[{\"device\":\"a\",\"online\":false,\"last_seen_s\":null,\"epochs\":2,"
-                                      "\"frames\":0,\"records\":0,\"refused\":0}]}");
+    CHECK_STR((const char *)text.ptr, "{\"devices\":[{\"device\":\"a\",\"online\":false,\"last_seen_s\":null,"
+                                      "\"epochs\":2,\"frames\":0,\"records\":0,\"refused\":0}]}");
     end(&r);
 }
 
@@ -87,8 +87,8 @@ static void the_account_of_a_device_counts_frames_records_and_refusals(void **st
     pass(&r, 1500 * MS_US);
     fleet_json(r.fleet, &text);
     buffer_put_u8(&text, 0);
-    CHECK_STR((const char *)text.ptr, "{\"devices\":[{\"device\":\"a\",\"online\":true,\"last_seen_s\":1.5,\"epochs\":0,"
-                                      "\"frames\":2,\"records\":3,\"refused\":1}]}");
+    CHECK_STR((const char *)text.ptr, "{\"devices\":[{\"device\":\"a\",\"online\":true,\"last_seen_s\":1.5,"
+                                      "\"epochs\":0,\"frames\":2,\"records\":3,\"refused\":1}]}");
     end(&r);
 }
 

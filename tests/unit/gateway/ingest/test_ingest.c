@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: whatever a sender publishes, the gateway stays up, keeps exactly what is sound, declares what is not, tells who
- * did it, and loses nothing of the others.
+ * Goal: whatever a sender publishes, the gateway stays up, keeps exactly what is sound, declares what is not, tells
+ * who did it, and loses nothing of the others.
  */
 #include "gateway/ingest/ingest.h"
 
@@ -520,6 +520,26 @@ static void a_forward_that_contradicts_itself_becomes_a_gap_of_the_hop(void **st
     arena_deinit(&f.arena);
 }
 
+static void a_forward_whose_record_covers_more_than_it_says_becomes_a_gap_of_the_hop(void **state)
+{
+    struct rig *r = *state;
+    struct found f;
+    BUFFER(gap, 4096);
+    BUFFER(forward, 8192);
+    struct wire_forward in = {.device = "valve-3", .gateway = "line", .epoch = 99, .first = 41, .last = 41, .top = 50,
+                              .received_us = 123, .lane = 1};
+    CHECK_OK(wire_gap_pack(41, 45, WEIR__V1__GAP_REASON__OVERFLOW, 1, &gap));
+    in.record = buffer_slice(&gap);
+    CHECK_OK(wire_forward_encode(&in, &forward));
+    struct window_header header = header_of(1, 1);
+    struct slice body = buffer_slice(&forward);
+    send_frame(r, "line", "line", TOPIC_UP, &header, &body, 1);
+    CHECK_INT(stats_of(r).records_refused, 1);
+    look_at_last(r, 1, &f);
+    CHECK(receive_is_hop(&f.last));
+    arena_deinit(&f.arena);
+}
+
 static void a_device_over_its_quota_is_dropped_and_counted(void **state)
 {
     struct rig *r = *state;
@@ -567,6 +587,7 @@ int main(void)
         TEST(a_record_of_a_later_schema_is_passed_on_unread),
         TEST(a_forward_of_a_child_gateway_is_passed_on_unchanged),
         TEST(a_forward_that_contradicts_itself_becomes_a_gap_of_the_hop),
+        TEST(a_forward_whose_record_covers_more_than_it_says_becomes_a_gap_of_the_hop),
         TEST(a_device_over_its_quota_is_dropped_and_counted),
         TEST(while_held_nothing_is_taken_and_afterwards_everything_is),
     };
