@@ -51,8 +51,9 @@ struct bus_handlers {
     /* topic and payload are borrowed until return. retained: the broker's stored copy, not a live one. */
     void (*on_message)(void *arg, struct slice topic, struct slice payload, bool retained);
     /* On every change of state, and while DOWN whenever the reason changes (so a broker that stays away is told once).
-     * UP is told again when the broker refuses a subscription that was made while UP; one refused on connecting is named
-     * in the reason of UP. reason: a short sentence for the log ("connection refused: not authorised"), never NULL. */
+     * UP is told again when the broker refuses a subscription that was made while UP; one refused on connecting is
+     * named in the reason of UP. reason: a short sentence for the log ("connection refused: not authorised"), never
+     * NULL. */
     void (*on_state)(void *arg, enum bus_state state, const char *reason);
     void (*on_writable)(void *arg); /* may be NULL */
     void *arg;
@@ -66,22 +67,23 @@ struct bus_stats {
 /* Options are checked here: ERR_RANGE, ERR_NOMEM. No connection is made before bus_start. */
 enum err bus_new(enum bus_backend backend, struct loop *loop, const struct bus_options *options, struct bus **ret_bus,
                  struct fault *reterr) MUST_CHECK;
-/* No callback after this. Disconnects politely if it can without waiting. May be called from a callback of the same bus,
- * which must not touch it afterwards. Accepts NULL. Bounded waits: paho up to 0.2 s for what it has in hand, and about a
- * second where the last Paho session ends (its threads); native only where a name is being resolved at that moment. */
+/* No callback after this. Disconnects politely if it can without waiting. May be called from a callback of the same
+ * bus, which must not touch it afterwards. Accepts NULL. Waits: paho up to 0.2 s for what it has in hand, and about a
+ * second where the last Paho session ends (its threads); both while a name is being resolved at that moment. */
 void bus_free(struct bus *bus);
 DEFINE_CLEANUP(struct bus, bus_free)
 /* Before bus_start. */
 void bus_set_handlers(struct bus *bus, const struct bus_handlers *handlers);
-/* Remembered; sent now if UP, and after each connect. filter is copied; qos above 1 counts as 1. ERR_NOMEM; ERR_RANGE: not
- * a filter. */
+/* Remembered; sent now if UP, and after each connect. filter is copied; qos above 1 counts as 1. ERR_NOMEM; ERR_RANGE:
+ * not a filter. */
 enum err bus_subscribe(struct bus *bus, const char *filter, unsigned qos) MUST_CHECK;
 enum err bus_start(struct bus *bus) MUST_CHECK;
 enum bus_state bus_state(const struct bus *bus);
 
 /* topic is a complete topic name without wildcards. qos 0 or 1; with 1 the library repeats within the session only.
  * Never calls back. OK: handed over (not: delivered). ERR_AGAIN: down, or too much unsent; wait for on_state(UP) or
- * on_writable, which comes when half of what may be unsent has gone. ERR_RANGE: not a topic, or no such QoS. ERR_NOMEM. */
+ * on_writable, which comes when half of what may be unsent has gone. ERR_RANGE: not a topic, or no such QoS;
+ * ERR_NOMEM. */
 enum err bus_publish(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain) MUST_CHECK;
 void bus_stats(const struct bus *bus, struct bus_stats *ret_stats);
 

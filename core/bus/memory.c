@@ -5,15 +5,16 @@
  *
  * A client's message becomes a flight to the hub (a timer on the hub's loop); arrived there it is routed, and becomes a
  * flight to each subscriber (a timer on that node's loop). Each flight takes delay + a part of jitter; those of one
- * client and direction keep their order unless they are picked for reordering. A flight belongs to a session and vanishes
- * with it, except that what a client had said before it left politely still arrives.
+ * client and direction keep their order unless they are picked for reordering. A flight belongs to a session and
+ * vanishes with it, except that what a client had said before it left politely still arrives.
  *
  *   link UP       everything passes, but for the faults
  *   link DOWN     sessions end at once, attempts are refused
- *   link SILENT   flights vanish on arrival; a client's keep-alive notices after one and a half periods; attempts time out
+ *   link SILENT   flights vanish on arrival; a client's keep-alive notices after one and a half periods; attempts time
+ *                 out
  *
- * What a real broker does is kept: a second client with the same id takes the session over, retained messages are stored
- * and sent to new subscriptions, a message goes once to a client however many of its filters match. Sessions are clean.
+ * What a real broker does is kept: a second client with the same id takes the session over, retained messages are
+ * stored and sent to new subscriptions, a message goes once to a client however many of its filters match.
  * QoS 1 passes as QoS 0: a real broker loses it in the same places. Routing is linear in the sessions.
  */
 #include <stdio.h>
@@ -142,7 +143,8 @@ static struct flight *flight_new(struct memory *client, enum course course, stru
 }
 
 /* A message, subject to the faults. Out of memory loses it, as a broker would. */
-static void send_message(struct memory *client, enum course course, struct slice topic, struct slice payload, bool retain)
+static void send_message(struct memory *client, enum course course, struct slice topic, struct slice payload,
+                         bool retain)
 {
     struct bus_hub *hub = client->hub;
     if (hit(hub, hub->faults.loss_ppm)) {

@@ -30,8 +30,8 @@ struct mqtt_packet {
     struct slice body;   /* everything behind the fixed header */
     size_t size;         /* whole packet, header included */
 };
-/* Takes the packet at the start of in. OK; ERR_AGAIN: incomplete, ret_packet->size is the size of the whole packet where
- * that is known yet, else 0; ERR_MALFORMED: no length; ERR_FULL: larger than limit_bytes. */
+/* Takes the packet at the start of in. OK; ERR_AGAIN: incomplete, ret_packet->size is the size of the whole packet
+ * where that is known yet, else 0; ERR_MALFORMED: no length; ERR_FULL: larger than limit_bytes. */
 enum err mqtt_next(struct slice in, size_t limit_bytes, struct mqtt_packet *ret_packet) MUST_CHECK;
 
 struct mqtt_publish {

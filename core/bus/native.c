@@ -2,7 +2,8 @@
 /*
  * native - an MQTT 3.1.1 session straight on the loop. It exists for its price: about a microsecond per message in.
  *
- * Comes in: readiness of one socket, timers, publications. Goes out: on_message with views into the read buffer, packets.
+ * Comes in: readiness of one socket, timers, publications. Goes out: on_message with views into the read buffer,
+ * packets.
  *
  *   IDLE --retry timer--> DIALLING --connected, TLS done, CONNECT sent--> WAITING --CONNACK 0, SUBSCRIBEs sent-->
  *   SUBSCRIBING --last SUBACK--> UP;   from any: error, time out, refusal --> IDLE with the retry timer set
@@ -13,9 +14,9 @@
  *      Brokers write packet by packet, so a busy session would be woken for every other message, and the system calls
  *      would be most of its price. As network cards do, it stops being woken then and looks every PACE_US instead,
  *      until a look finds little. A message that comes alone is never delayed.
- * Out: packets are appended to one buffer, which is written at the end of the round, or at once when WRITE_AT are there.
- *      What does not go waits for writability. More than twice out_limit_bytes unsent (only acknowledgements can cause
- *      that): reading pauses.
+ * Out: packets are appended to one buffer, which is written at the end of the round, or at once when WRITE_AT are
+ *      there. What does not go waits for writability. More than twice out_limit_bytes unsent (only acknowledgements can
+ *      cause that): reading pauses.
  * A failed write inside a call from outside is kept in `broken` and told from the flush task: calls never call back.
  */
 #include <stdio.h>
@@ -37,7 +38,7 @@ enum {
     WRITE_AT = 64 << 10,
     OUT_KEEP = 256 << 10,   /* an empty out buffer larger than this is given back */
     BACKLOG_BYTES = 1024,   /* more than this before a PINGREQ: its answer is owed from when they have gone */
-    IN_FLIGHT_MAX = 60000,  /* QoS 1 without PUBACK: packet ids are handed out in turn, acknowledgements come in order */
+    IN_FLIGHT_MAX = 60000,  /* QoS 1 without PUBACK: ids are handed out in turn, acknowledgements come in order */
 };
 
 enum phase { IDLE, DIALLING, WAITING, SUBSCRIBING, UP };

@@ -10,12 +10,11 @@
  *   - It buffers without a bound and sends the rest after the next connect. Here publications wait in our own queue,
  *     counted against out_limit_bytes; Paho holds a small window of them, and the queue dies with the session.
  *   - Its automatic reconnect knows no jitter below a second. It is off; retries come from the loop.
- *   - Its pings are declared unanswered after one and a half more keep-alives. It is given three fifths of ours, so that a
- *     dead link is noticed within one and a half of ours.
- *   - It reports most failures to connect as one code. Where it does, a probe of our own (dial, TLS handshake) finds the
- *     reason.
- *   - MQTTAsync_destroy calls back no more once it has returned, calls onFailure of what is open meanwhile, waits for its
- *     threads (up to a second) when it was the last handle, and loses the memory of publications that were not begun.
+ *   - Its pings are declared unanswered after one and a half more keep-alives. It is given three fifths of ours, so
+ *     that a dead link is noticed within one and a half of ours.
+ *   - It reports most failures to connect as one code. Where it does, a connection of our own (dial) finds the reason.
+ *   - MQTTAsync_destroy calls back no more once it has returned, calls onFailure of what is open meanwhile, waits for
+ *     its threads (up to a second) when it was the last handle, and loses the memory of publications not begun.
  * Lock order: Paho's own locks, then ours. So Paho is never called with our lock held.
  */
 #include <MQTTAsync.h>
@@ -215,7 +214,8 @@ static int on_arrived(void *context, char *topic, int topic_len, MQTTAsync_messa
         MQTTAsync_free(topic);
         return 1; /* 0 would not withhold the PUBACK, only block what follows */
     }
-    *e = (struct event){.paho = p, .kind = ARRIVED, .topic = topic, .topic_len = len, .message = message, .bytes = bytes};
+    *e = (struct event){
+        .paho = p, .kind = ARRIVED, .topic = topic, .topic_len = len, .message = message, .bytes = bytes};
     deliver(e);
     return 1;
 }

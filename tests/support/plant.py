@@ -125,7 +125,7 @@ class Plant:
 
     def __init__(self, devices=2, tls=True, broker_persistence=False, device_extra="", gateway_extra="", bridge_extra="",
                  sense="driver: pattern, channels: 2", report="period: 10ms, samples: 8, max_age: 500ms, health: 0s",
-                 device_store="8MiB", keep=False):
+                 device_store="8MiB", bridge_flush="0ms", keep=False):
         self.keep = keep
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="weir-test-", dir="/tmp"))
         for name in ("log", "run", "device"):
@@ -143,7 +143,7 @@ class Plant:
         self.cloud_broker = Broker(self, "cloud-broker", "bridge1", broker_persistence, tls)
         self.sink = self.dir / "weir.db"
         self.write("bridge1", "site: test\nid: bridge1\n" + self.link("broker", self.cloud_broker, "bridge1") +
-                   f"store: {{path: {self.dir}/bridge, size: 64MiB}}\nsink: {{sqlite: {self.sink}}}\n"
+                   f"store: {{path: {self.dir}/bridge, size: 64MiB, modelled_flush: {bridge_flush}}}\nsink: {{sqlite: {self.sink}}}\n"
                    f"control: {{socket: {self.dir}/run/bridge1.sock}}\n" + bridge_extra)
         self.write("gw1", "site: test\nid: gw1\n" + self.link("broker", self.plant_broker, "gw1") +
                    self.link("parent", self.cloud_broker, "gw1") + "  site: test\n  id: bridge1\n" +

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rig - what the tests of sessions over real sockets share: a loop that runs until a condition holds, and a session that
- * notes everything it is told.
+ * rig - what the tests of sessions over real sockets share: a loop that runs until a condition holds, and a session
+ * that notes everything it is told.
  */
 #ifndef TESTS_UNIT_CORE_BUS_RIG_H
 #define TESTS_UNIT_CORE_BUS_RIG_H

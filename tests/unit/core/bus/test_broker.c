@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: both real back-ends keep a session with a real Mosquitto: publish and subscribe, across its death, over TLS, and
- * with a clear reason where they cannot. Run as `test_broker native` and `test_broker paho`.
+ * Goal: both real back-ends keep a session with a real Mosquitto: publish and subscribe, across its death, over TLS,
+ * and with a clear reason where they cannot. Run as `test_broker native` and `test_broker paho`.
  */
 #include "tests/unit/core/bus/broker.h"
 #include "tests/unit/core/bus/rig.h"

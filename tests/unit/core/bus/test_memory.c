@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: the in-memory hub behaves as a broker does, its faults hit what they say and nothing else, and a run is repeated
- * bit for bit with the same seed. All in virtual time.
+ * Goal: the in-memory hub behaves as a broker does, its faults hit what they say and nothing else, and a run is
+ * repeated bit for bit with the same seed. All in virtual time.
  */
 #include "tests/support/check.h"
 

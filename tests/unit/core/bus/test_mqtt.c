@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: the packet functions read exactly what MQTT 3.1.1 says, refuse everything else, and say "incomplete" rather than
- * "wrong" while bytes are missing.
+ * Goal: the packet functions read exactly what MQTT 3.1.1 says, refuse everything else, and say "incomplete" rather
+ * than "wrong" while bytes are missing.
  */
 #include "tests/support/check.h"
 

@@ -56,8 +56,8 @@ static void fake_publish(struct fake *f, uint32_t number, uint8_t qos, size_t le
     uint8_t *payload = calloc(1, len);
     CHECK(payload != NULL);
     memcpy(payload, &number, sizeof(number));
-    mqtt_put_publish(&out, &(struct mqtt_publish){.topic = slice_str("t"), .payload = slice_of(payload, len), .qos = qos,
-                                                  .id = qos ? (uint16_t)number : 0});
+    mqtt_put_publish(&out, &(struct mqtt_publish){.topic = slice_str("t"), .payload = slice_of(payload, len),
+                                                  .qos = qos, .id = qos ? (uint16_t)number : 0});
     fake_send(f, out.ptr, out.len);
     free(payload);
 }
