@@ -144,6 +144,7 @@ static enum window_verdict accept(struct inbox *inbox, struct inbox_streamed *st
     }
     inbox->stats.full += err != OK;
     if (st->s.pending > pending) {
+        st->unanswered++;
         owe(st, err == OK ? WINDOW_ACCEPT : WINDOW_FULL);
         inbox->urgent = inbox->urgent || h->lane == 0;
         inbox_schedule(inbox);

@@ -23,18 +23,12 @@ static enum err begin_filling(struct inbox *inbox)
     if (inbox->filling == NULL) {
         TRY(store_batch_new(inbox->store, &inbox->filling));
         inbox->filling_entries = 0;
-        inbox->filling_since_us = loop_now_us(inbox->loop);
     }
     return OK;
 }
 
-enum err inbox_touch(struct inbox *inbox, struct inbox_streamed *st)
+enum err inbox_touched_add(struct inbox_touched *t, struct inbox_streamed *st)
 {
-    TRY(begin_filling(inbox));
-    if (st->touched) {
-        return OK;
-    }
-    struct inbox_touched *t = &inbox->filling_streams;
     if (t->count == t->cap) {
         size_t cap = t->cap ? 2 * t->cap : 64;
         struct inbox_streamed **items = realloc(t->items, cap * sizeof(struct inbox_streamed *));
@@ -45,7 +39,16 @@ enum err inbox_touch(struct inbox *inbox, struct inbox_streamed *st)
         t->cap = cap;
     }
     t->items[t->count++] = st;
-    st->touched = true;
+    return OK;
+}
+
+enum err inbox_touch(struct inbox *inbox, struct inbox_streamed *st)
+{
+    TRY(begin_filling(inbox));
+    if (!st->touched) {
+        TRY(inbox_touched_add(&inbox->filling_streams, st));
+        st->touched = true;
+    }
     return OK;
 }
 
@@ -148,6 +151,42 @@ static void fail_batches(struct inbox *inbox, enum err result)
     refresh_usage(inbox);
 }
 
+/* Whether an acceptance may wait: the sender has more to send and is not yet short of answers. */
+static bool defer(struct inbox *inbox, struct inbox_streamed *st)
+{
+    if (st->s.top <= st->s.hwm || st->s.lane == 0 || st->unanswered >= INBOX_ANSWER_FRAMES) {
+        return false;
+    }
+    if (!st->deferred) {
+        if (inbox_touched_add(&inbox->deferred, st) != OK) {
+            return false;
+        }
+        st->deferred = true;
+    }
+    if (!loop_timer_pending(&inbox->answer_timer)) {
+        loop_timer_in(&inbox->answer_timer, INBOX_ANSWER_DELAY_US);
+    }
+    return true;
+}
+
+static void answer_deferred(void *arg)
+{
+    struct inbox *inbox = arg;
+    for (size_t i = 0; i < inbox->deferred.count; i++) {
+        struct inbox_streamed *st = inbox->deferred.items[i];
+        st->deferred = false;
+        if (st->unanswered > 0 && !st->s.closed) {
+            st->unanswered = 0;
+            inbox->handlers.on_answer(inbox->handlers.arg, &(struct inbox_answer){.sender = inbox_streams_name(st),
+                                                                                  .epoch = st->epoch,
+                                                                                  .boot = st->s.boot,
+                                                                                  .hwm = st->s.hwm,
+                                                                                  .verdict = WINDOW_ACCEPT});
+        }
+    }
+    inbox->deferred.count = 0;
+}
+
 static void answer_after_commit(struct inbox *inbox, struct inbox_streamed *st, bool closed_now)
 {
     struct inbox_answer answer = {.sender = inbox_streams_name(st),
@@ -166,7 +205,10 @@ static void answer_after_commit(struct inbox *inbox, struct inbox_streamed *st, 
     } else if (st->after != WINDOW_ACCEPT && st->s.pending == st->s.hwm) {
         answer.verdict = st->after;
         st->after = WINDOW_ACCEPT;
+    } else if (defer(inbox, st)) {
+        return;
     }
+    st->unanswered = 0;
     inbox->handlers.on_answer(inbox->handlers.arg, &answer);
 }
 
@@ -221,6 +263,7 @@ static void submit(void *arg)
     }
     loop_timer_cancel(&inbox->delay);
     loop_task_cancel(&inbox->submit);
+    inbox->submitted_us = loop_now_us(inbox->loop);
     for (unsigned lane = 0; lane < INBOX_LANES; lane++) {
         inbox->flight_last[lane] = spool_next(inbox->spools[lane]) - 1;
     }
@@ -255,7 +298,7 @@ void inbox_schedule(struct inbox *inbox)
     if (inbox->filling == NULL || inbox->in_flight) {
         return;
     }
-    int64_t due_us = inbox->filling_since_us + inbox->options.max_delay_us;
+    int64_t due_us = inbox->submitted_us + inbox->options.max_delay_us;
     if (inbox->urgent || inbox->filling_entries >= inbox->options.max_batch || due_us <= loop_now_us(inbox->loop)) {
         loop_task_post(&inbox->submit); /* not at once: a caller of inbox_batch still adds to it */
     } else if (!loop_timer_pending(&inbox->delay)) {
@@ -284,6 +327,7 @@ enum err inbox_new(struct loop *loop, struct store *store, struct spool *const s
     buffer_init(&inbox->body, SPOOL_BODY_MAX);
     loop_task_init(&inbox->submit, loop, submit, inbox);
     loop_timer_init(&inbox->delay, loop, submit, inbox);
+    loop_timer_init(&inbox->answer_timer, loop, answer_deferred, inbox);
     refresh_usage(inbox);
     TRY(inbox_streams_open(inbox, reterr));
     *ret_inbox = take(inbox);
@@ -297,9 +341,11 @@ void inbox_free(struct inbox *inbox)
     }
     loop_task_cancel(&inbox->submit);
     loop_timer_cancel(&inbox->delay);
+    loop_timer_cancel(&inbox->answer_timer);
     store_batch_free(inbox->filling);
     free(inbox->filling_streams.items);
     free(inbox->flight_streams.items);
+    free(inbox->deferred.items);
     inbox_streams_free(inbox);
     buffer_deinit(&inbox->body);
     free(inbox);

@@ -15,6 +15,10 @@
 
 enum { INBOX_SENDER_STREAMS = 1024, INBOX_STRANGERS = 256 };
 #define INBOX_ANSWER_GAP_US (5 * MS_US)
+/* A sender that has more to send is answered every so many frames, or when so long has passed: an answer costs the broker
+ * as much as a frame. Half of the smallest window in use. */
+enum { INBOX_ANSWER_FRAMES = 4 };
+#define INBOX_ANSWER_DELAY_US (20 * MS_US)
 
 struct inbox_sender;
 struct inbox_counts {
@@ -30,6 +34,8 @@ struct inbox_streamed {
     bool touched;                /* is in filling */
     bool owed, owed_in_flight;   /* an answer after the commit */
     enum window_verdict after;   /* which: ACCEPT, HOLE or FULL */
+    unsigned unanswered;         /* frames accepted since the last answer after a commit */
+    bool deferred;               /* is in the inbox's list of answers that wait */
     bool closed_durable, closed_in_flight;
     /* the latest answer at once */
     int64_t answered_us;
@@ -56,7 +62,7 @@ struct inbox {
     struct store_batch *filling; /* owned; NULL = nothing to commit */
     struct inbox_touched filling_streams;
     size_t filling_entries;
-    int64_t filling_since_us;
+    int64_t submitted_us; /* when the last batch was */
     bool urgent;
 
     bool in_flight;
@@ -73,6 +79,8 @@ struct inbox {
     } strangers[INBOX_STRANGERS]; /* answers to streams that we do not have */
     struct loop_task submit;
     struct loop_timer delay;
+    struct inbox_touched deferred; /* streams whose answer waits for more frames, or for the timer */
+    struct loop_timer answer_timer;
 };
 
 /* ---- streams.c ---- */
@@ -87,6 +95,8 @@ const char *inbox_streams_name(const struct inbox_streamed *st);
 enum err inbox_streams_put(struct inbox *inbox, struct store_batch *batch, const struct inbox_streamed *st) MUST_CHECK;
 
 /* ---- inbox.c ---- */
+/* Appends to a list of streams. ERR_NOMEM. */
+enum err inbox_touched_add(struct inbox_touched *t, struct inbox_streamed *st) MUST_CHECK;
 /* The stream's record goes into the batch that is filling. ERR_NOMEM. */
 enum err inbox_touch(struct inbox *inbox, struct inbox_streamed *st) MUST_CHECK;
 /* Submits or sets the timer, whatever is due. */

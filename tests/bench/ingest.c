@@ -6,10 +6,12 @@
  * Publishers: N raw MQTT connections in one thread (epoll), each a device that speaks the delivery protocol: frames of
  * one record, a window of frames under way, go-back-N from the answers. mode raw: a child process subscribes and counts;
  * the publishers keep as many messages under way as in mode weir, by the child's counter in shared memory.
+ * --poll-us: the raw subscriber sleeps so long after each read; it then takes many messages at once and leaves the
+ * processor to the broker.
  * Closed loop (--rate 0): as fast as the window allows. Open loop (--rate R): messages are due at fixed times, and
  * latency counts from the time a message was due (no coordinated omission).
  *
- *   bench-ingest --mode raw|weir --port P --devices N --size BYTES --seconds S [--window W] [--rate R]
+ *   bench-ingest --mode raw|weir --port P --devices N --size BYTES --seconds S [--window W] [--rate R] [--poll-us U]
  *                [--broker-pid PID] [--gateway-pid PID]
  *
  * Closing line: mode= devices= size= rate= (messages received or acknowledged per second) p50_us= p99_us= broker_us=
@@ -52,7 +54,7 @@ struct device {
 
 static struct {
     bool weir;
-    unsigned port, devices, size, window;
+    unsigned port, devices, size, window, poll_us;
     double seconds, rate;
     int broker_pid, gateway_pid;
 } o = {.port = 1883, .devices = 50, .size = 64, .window = 2000, .seconds = 2};
@@ -60,7 +62,7 @@ static struct {
 static struct device *devices;
 static struct slice pool[POOL];
 static int epoll_fd;
-static uint64_t histogram[HISTOGRAM], received, sent, repeated, sent_bytes;
+static uint64_t histogram[HISTOGRAM], received, sent, repeated, sent_bytes, lost;
 static volatile uint64_t *counted; /* shared with the raw subscriber */
 
 static int64_t now_us(void)
@@ -234,6 +236,9 @@ static void subscriber(void)
         memmove(in, in + at, len - at);
         len -= at;
         __atomic_add_fetch(counted, count, __ATOMIC_RELAXED);
+        if (o.poll_us > 0) {
+            usleep(o.poll_us); /* let a batch gather, as a busy receiver does */
+        }
     }
 }
 
@@ -264,12 +269,13 @@ static void flush(struct device *d)
     want_write(d, false);
 }
 
-static bool send_frame(struct device *d, int64_t due)
+/* top: in the closed loop what the window lets through is there already. */
+static bool send_frame(struct device *d, int64_t due, uint64_t top)
 {
     static struct buffer frame = {.max = 8192}, b = {.max = 16384};
     buffer_reset(&frame);
     buffer_reset(&b);
-    struct window_header h = {.epoch = d->epoch, .first = d->next, .last = d->next, .base = d->acked + 1, .top = d->next,
+    struct window_header h = {.epoch = d->epoch, .first = d->next, .last = d->next, .base = d->acked + 1, .top = top,
                               .boot = 1, .lane = 1, .has_hello = d->acked == 0, .boot_seq = 1};
     struct slice body = pool[d->next % POOL];
     if (wire_frame_encode(d->id, &h, "bench", &body, 1, &frame) != OK) {
@@ -399,10 +405,17 @@ static void wait_events(int64_t now, int timeout_ms)
 static void run(int64_t end)
 {
     unsigned per_device = o.window / o.devices > 0 ? o.window / o.devices : 1, at = 0;
-    int64_t start = now_us();
+    int64_t start = now_us(), moved_us = start;
+    uint64_t base_before = 0;
     double due_next = 0;
     for (int64_t now = start; now < end; now = now_us()) {
-        uint64_t base = o.weir ? received : __atomic_load_n(counted, __ATOMIC_RELAXED);
+        uint64_t base = o.weir ? received : __atomic_load_n(counted, __ATOMIC_RELAXED) + lost;
+        if (base != base_before) {
+            base_before = base;
+            moved_us = now;
+        } else if (!o.weir && now - moved_us > 100 * MS_US) {
+            lost += sent - base; /* QoS 0: the broker threw them away */
+        }
         bool progress = false;
         for (unsigned turn = 0; turn < o.devices; turn++) {
             struct device *d = &devices[at];
@@ -424,7 +437,7 @@ static void run(int64_t end)
                 if (o.rate > 0) {
                     room = d->next - d->acked < RING - 1;
                 }
-                if (!room || !send_frame(d, due)) {
+                if (!room || !send_frame(d, due, o.rate > 0 ? d->next : d->acked + per_device > d->next ? d->acked + per_device : d->next)) {
                     break;
                 }
                 due_next += o.rate > 0 ? 1e6 / o.rate : 0;
@@ -446,7 +459,7 @@ int main(int argc, char **argv)
 {
     static const struct option names[] = {{"mode", 1, 0, 'm'},        {"port", 1, 0, 'p'},   {"devices", 1, 0, 'd'},
                                           {"size", 1, 0, 's'},        {"seconds", 1, 0, 't'}, {"window", 1, 0, 'w'},
-                                          {"rate", 1, 0, 'r'},        {"broker-pid", 1, 0, 'b'},
+                                          {"rate", 1, 0, 'r'},        {"poll-us", 1, 0, 'u'},        {"broker-pid", 1, 0, 'b'},
                                           {"gateway-pid", 1, 0, 'g'}, {0}};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (c) {
@@ -456,6 +469,7 @@ int main(int argc, char **argv)
         case 's': o.size = (unsigned)atoi(optarg); break;
         case 't': o.seconds = atof(optarg); break;
         case 'w': o.window = (unsigned)atoi(optarg); break;
+        case 'u': o.poll_us = (unsigned)atoi(optarg); break;
         case 'r': o.rate = atof(optarg); break;
         case 'b': o.broker_pid = atoi(optarg); break;
         case 'g': o.gateway_pid = atoi(optarg); break;
@@ -493,10 +507,10 @@ int main(int argc, char **argv)
     uint64_t count = (o.weir ? received : *counted) - before;
     double per = count > 0 ? 1.0 / (double)count : 0;
     printf("mode=%s devices=%u size=%u rate=%.0f p50_us=%.0f p99_us=%.0f broker_us=%.2f receiver_us=%.2f sent=%llu "
-           "repeated=%llu bytes_per_message=%.0f\n",
+           "repeated=%llu lost=%llu bytes_per_message=%.0f\n",
            o.weir ? "weir" : "raw", o.devices, o.size, (double)count / seconds, quantile(0.5), quantile(0.99),
            (cpu_us(o.broker_pid) - broker) * per, (cpu_us(o.weir ? o.gateway_pid : child) - gateway) * per,
-           (unsigned long long)(sent - sent_before), (unsigned long long)repeated,
+           (unsigned long long)(sent - sent_before), (unsigned long long)repeated, (unsigned long long)lost,
            sent > 0 ? (double)sent_bytes / (double)(sent + repeated) : 0);
     if (child > 0) {
         kill(child, SIGKILL);

@@ -222,7 +222,7 @@ static void the_answer_follows_the_commit(void **state)
     CHECK_INT(g.answer_count, 0);
     CHECK_INT(hwm_of("a", 1), 0);
     CHECK_INT(spooled(1), 0);
-    run(10 * MS_US);
+    run(30 * MS_US);
     CHECK_INT(g.answer_count, 1);
     CHECK(last_answer()->verdict == WINDOW_ACCEPT && last_answer()->hwm == 5 && last_answer()->boot == 7);
     CHECK_INT(g.durable, 1);
@@ -262,15 +262,50 @@ static void commits_clock_themselves(void **state)
     CHECK_INT(g.answer_count, stats.commits);
 }
 
-static void a_batch_waits_for_its_delay_unless_it_is_large_or_an_alarm(void **state)
+static void a_sender_that_has_more_to_send_is_answered_every_fourth_frame_or_after_a_while(void **state)
+{
+    (void)state;
+    struct window_header h = header(1, 1, 1, 1);
+    h.top = 100;
+    CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
+    run(12 * MS_US);
+    CHECK_INT(hwm_of("a", 1), 1);
+    CHECK_INT(g.answer_count, 0);
+    run(20 * MS_US);
+    CHECK_INT(g.answer_count, 1);
+    for (h.first = h.last = 2; h.first <= 4; h.first = ++h.last) {
+        CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
+    }
+    run(12 * MS_US);
+    CHECK_INT(g.answer_count, 1);
+    h.first = h.last = 5;
+    CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
+    run(10 * MS_US + 1);
+    CHECK_INT(g.answer_count, 2); /* the fourth */
+    CHECK_INT(last_answer()->hwm, 5);
+    run(50 * MS_US);
+    CHECK_INT(g.answer_count, 2);
+    h = header(1, 1, 6, 100); /* nothing more: with the commit */
+    const struct inbox_entry rest = {.first = 6, .last = 100, .body = slice_str("x")};
+    CHECK_INT(inbox_frame(g.inbox, "a", &h, &rest, 1), WINDOW_ACCEPT);
+    run(12 * MS_US);
+    CHECK_INT(g.answer_count, 3);
+    CHECK_INT(last_answer()->hwm, 100);
+}
+
+static void commits_keep_their_distance_unless_one_is_large_or_an_alarm(void **state)
 {
     (void)state;
     g.options.max_delay_us = SECOND_US;
     g.options.max_batch = 50;
     restart();
-    CHECK_INT(frame("a", 1, 1, 1, 5), WINDOW_ACCEPT);
+    run(2 * SECOND_US);
+    CHECK_INT(frame("a", 1, 1, 1, 3), WINDOW_ACCEPT); /* alone: at once */
+    run(15 * MS_US);
+    CHECK_INT(hwm_of("a", 1), 3);
+    CHECK_INT(frame("a", 1, 4, 4, 5), WINDOW_ACCEPT);
     run(900 * MS_US);
-    CHECK_INT(hwm_of("a", 1), 0);
+    CHECK_INT(hwm_of("a", 1), 3);
     run(200 * MS_US);
     CHECK_INT(hwm_of("a", 1), 5);
     CHECK_INT(frame("a", 1, 6, 6, 60), WINDOW_ACCEPT);
@@ -346,7 +381,7 @@ static void a_failed_commit_answers_nothing_and_takes_everything_back(void **sta
 {
     (void)state;
     CHECK_INT(frame("a", 1, 1, 1, 5), WINDOW_ACCEPT);
-    run(15 * MS_US);
+    run(40 * MS_US);
     g.answer_count = g.durable = 0;
     store_disk_set_mode(g.disk, STORE_DISK_EIO);
     g.note_gaps = 2;
@@ -424,7 +459,7 @@ static void a_full_store_takes_alarms_only_and_recovers(void **state)
     struct window_header again = header(1, 1, hwm_of("a", 1) + 1, hwm_of("a", 1) + 5);
     again.top = 1000000;
     CHECK_INT(give("a", &again, 200), WINDOW_ACCEPT);
-    run(15 * MS_US);
+    run(40 * MS_US);
     CHECK(last_answer()->verdict == WINDOW_ACCEPT && last_answer()->hwm == again.last);
 }
 
@@ -467,7 +502,7 @@ static void a_receiver_without_a_past_declares_what_it_never_had(void **state)
     (void)state;
     CHECK_INT(frame("a", 1, 61, 71, 75), WINDOW_HOLE);
     CHECK_INT(frame("a", 1, 61, 61, 65), WINDOW_FORGOTTEN);
-    run(15 * MS_US);
+    run(40 * MS_US);
     CHECK_STR(g.log, "!1-60 61-61 62-62 63-63 64-64 65-65 ");
     CHECK_INT(last_answer()->hwm, 65);
     CHECK_INT(spool_durable(g.spools[1]), 65); /* the gap covers as many numbers there */
@@ -720,7 +755,8 @@ int main(void)
         TEST(the_answer_follows_the_commit),
         TEST(one_commit_takes_all_that_came_and_answers_each_stream_once),
         TEST(commits_clock_themselves),
-        TEST(a_batch_waits_for_its_delay_unless_it_is_large_or_an_alarm),
+        TEST(a_sender_that_has_more_to_send_is_answered_every_fourth_frame_or_after_a_while),
+        TEST(commits_keep_their_distance_unless_one_is_large_or_an_alarm),
         TEST(what_is_not_new_is_told_apart),
         TEST(answers_at_once_are_limited_per_stream),
         TEST(streams_survive_a_crash_with_what_was_durable),
