@@ -8,10 +8,11 @@
  * the publishers keep as many messages under way as in mode weir, by the child's counter in shared memory.
  * --poll-us: the raw subscriber sleeps so long after each read; it then takes many messages at once and leaves the
  * processor to the broker.
+ * --qos 1: published with QoS 1 (the subscriber stays at 0), to see what the broker pays for it.
  * Closed loop (--rate 0): as fast as the window allows. Open loop (--rate R): messages are due at fixed times, and
  * latency counts from the time a message was due (no coordinated omission).
  *
- *   bench-ingest --mode raw|weir --port P --devices N --size BYTES --seconds S [--window W] [--rate R] [--poll-us U]
+ *   bench-ingest --mode raw|weir --port P --devices N --size BYTES --seconds S [--window W] [--rate R] [--poll-us U] [--qos 0|1]
  *                [--broker-pid PID] [--gateway-pid PID]
  *
  * Closing line: mode= devices= size= rate= (messages received or acknowledged per second) p50_us= p99_us= broker_us=
@@ -54,7 +55,7 @@ struct device {
 
 static struct {
     bool weir;
-    unsigned port, devices, size, window, poll_us;
+    unsigned port, devices, size, window, poll_us, qos;
     double seconds, rate;
     int broker_pid, gateway_pid;
 } o = {.port = 1883, .devices = 50, .size = 64, .window = 2000, .seconds = 2};
@@ -281,8 +282,12 @@ static bool send_frame(struct device *d, int64_t due, uint64_t top)
     if (wire_frame_encode(d->id, &h, "bench", &body, 1, &frame) != OK) {
         die("wire_frame_encode");
     }
-    put_header(&b, 0x30, 2 + strlen(d->topic) + frame.len);
+    put_header(&b, o.qos ? 0x32 : 0x30, 2 + strlen(d->topic) + (o.qos ? 2 : 0) + frame.len);
     put_text(&b, d->topic);
+    if (o.qos) { /* PUBACKs are read and ignored */
+        buffer_put_u8(&b, (uint8_t)(d->next >> 8));
+        buffer_put_u8(&b, (uint8_t)(d->next | 1));
+    }
     buffer_put(&b, frame.ptr, frame.len);
     if (d->out_len + b.len > OUT_BYTES) {
         return false;
@@ -459,7 +464,7 @@ int main(int argc, char **argv)
 {
     static const struct option names[] = {{"mode", 1, 0, 'm'},        {"port", 1, 0, 'p'},   {"devices", 1, 0, 'd'},
                                           {"size", 1, 0, 's'},        {"seconds", 1, 0, 't'}, {"window", 1, 0, 'w'},
-                                          {"rate", 1, 0, 'r'},        {"poll-us", 1, 0, 'u'},        {"broker-pid", 1, 0, 'b'},
+                                          {"rate", 1, 0, 'r'},        {"poll-us", 1, 0, 'u'},     {"qos", 1, 0, 'q'},        {"broker-pid", 1, 0, 'b'},
                                           {"gateway-pid", 1, 0, 'g'}, {0}};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (c) {
@@ -470,13 +475,14 @@ int main(int argc, char **argv)
         case 't': o.seconds = atof(optarg); break;
         case 'w': o.window = (unsigned)atoi(optarg); break;
         case 'u': o.poll_us = (unsigned)atoi(optarg); break;
+        case 'q': o.qos = (unsigned)atoi(optarg); break;
         case 'r': o.rate = atof(optarg); break;
         case 'b': o.broker_pid = atoi(optarg); break;
         case 'g': o.gateway_pid = atoi(optarg); break;
         default: return 2;
         }
     }
-    if (o.devices == 0 || o.devices > 15000 || o.size < 64 || o.size > 4096 || o.seconds <= 0 || o.seconds > 3600) {
+    if (o.devices == 0 || o.devices > 15000 || o.size < 64 || o.size > 4096 || o.seconds <= 0 || o.seconds > 3600 || o.qos > 1) {
         fprintf(stderr, "bench-ingest: devices 1..15000, size 64..4096, seconds up to 3600\n");
         return 2;
     }
