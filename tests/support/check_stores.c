@@ -2,7 +2,7 @@
 /*
  * Goal: prove I1-I5 and I8 of docs/architecture.md from the stores and the sink of real programs, dead or alive.
  *
- *   weir-check --device NAME=DIR ... --gateway DIR --bridge DIR --sink FILE [--final]
+ *   weir-check --device NAME=DIR ... --gateway DIR --bridge DIR --sink FILE [--key FILE] [--final]
  *
  * Read in this order, so that marks can only have grown towards the source meanwhile: sink, devices' trims, gateway's
  * marks, devices' tops. For every stream (device, epoch):
@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <uthash.h>
 
+#include "core/crypt/crypt.h"
 #include "core/log/log.h"
 #include "core/loop/loop.h"
 #include "core/spool/spool.h"
@@ -187,13 +188,19 @@ static struct store *open_store(struct loop *loop, const char *path, const char 
 }
 
 enum part { TRIMMED, DURABLE };
+static struct crypt_aead *aead; /* one key for all stores, or NULL */
+
 static void read_device(struct loop *loop, const char *name, const char *path, enum part part)
 {
     struct store *store = open_store(loop, path, REPORT_TABLES, REPORT_TABLE_COUNT);
     for (uint8_t lane = 0; store != NULL && lane < LANES; lane++) {
-        struct spool_options options = {.table = REPORT_TABLE_SPOOL, .meta_table = REPORT_TABLE_META, .lane = lane};
+        struct spool_options options = {.table = REPORT_TABLE_SPOOL, .meta_table = REPORT_TABLE_META, .lane = lane, .aead = aead};
         CLEANUP(spool_freep) struct spool *spool = NULL;
-        if (spool_open(loop, store, &options, &spool, NULL) == OK && spool_epoch(spool) != 0) {
+        struct fault fault = {0};
+        if (spool_open(loop, store, &options, &spool, &fault) != OK) {
+            fprintf(stderr, "weir-check: %s lane %u: %s\n", name, lane, fault.text);
+            n.order++;
+        } else if (spool_epoch(spool) != 0) {
             struct stream *s = stream_of(name, spool_epoch(spool));
             s->at_device = true;
             if (part == TRIMMED) {
@@ -287,7 +294,7 @@ static void compare(bool final)
 
 int main(int argc, char **argv)
 {
-    const char *gateway = NULL, *bridge = NULL, *sink = NULL;
+    const char *gateway = NULL, *bridge = NULL, *sink = NULL, *key = NULL;
     bool final = false;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
@@ -298,6 +305,7 @@ int main(int argc, char **argv)
         const char **slot = strcmp(argv[i], "--gateway") == 0  ? &gateway
                             : strcmp(argv[i], "--bridge") == 0 ? &bridge
                             : strcmp(argv[i], "--sink") == 0   ? &sink
+                            : strcmp(argv[i], "--key") == 0    ? &key
                             : strcmp(argv[i], "--device") == 0 && device_count < DEVICES_MAX ? &device_args[device_count++]
                                                                                         : NULL;
         if (slot == NULL || i + 1 >= argc) {
@@ -309,6 +317,11 @@ int main(int argc, char **argv)
     }
     log_setup("weir-check", LOG_ERROR);
     struct loop *loop = NULL;
+    struct fault fault = {0};
+    if (key != NULL && crypt_aead_load(key, &aead, &fault) != OK) {
+        fprintf(stderr, "weir-check: %s\n", fault.text);
+        return 2;
+    }
     if (sink == NULL || gateway == NULL || loop_new(&loop) != OK) {
         return 2;
     }
@@ -340,5 +353,6 @@ int main(int argc, char **argv)
         free(s);
     }
     loop_free(loop);
+    crypt_aead_free(aead);
     return n.lost + n.duplicated + n.reordered + n.corrupt + n.phantom + n.undeclared + n.order > 0 ? 1 : 0;
 }

@@ -125,12 +125,17 @@ class Plant:
 
     def __init__(self, devices=2, tls=True, broker_persistence=False, device_extra="", gateway_extra="", bridge_extra="",
                  sense="driver: pattern, channels: 2", report="period: 10ms, samples: 8, max_age: 500ms, health: 0s",
-                 device_store="8MiB", bridge_flush="0ms", keep=False):
+                 device_store="8MiB", bridge_flush="0ms", encrypted=False, keep=False):
         self.keep = keep
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="weir-test-", dir="/tmp"))
         for name in ("log", "run", "device"):
             (self.dir / name).mkdir()
         self.pki, self.tls = self.dir / "pki", tls
+        self.key = self.dir / "store.key"
+        self.key.write_bytes(os.urandom(32))
+        self.key.chmod(0o600)
+        self.encrypted = encrypted
+        key = f", key: {self.key}" if encrypted else ""
         self.env = dict(os.environ)
         tool = ROOT / "deploy/pki/weir-pki"
         subprocess.run([tool, "init", self.pki], check=True)
@@ -143,11 +148,11 @@ class Plant:
         self.cloud_broker = Broker(self, "cloud-broker", "bridge1", broker_persistence, tls)
         self.sink = self.dir / "weir.db"
         self.write("bridge1", "site: test\nid: bridge1\n" + self.link("broker", self.cloud_broker, "bridge1") +
-                   f"store: {{path: {self.dir}/bridge, size: 64MiB, modelled_flush: {bridge_flush}}}\nsink: {{sqlite: {self.sink}}}\n"
+                   f"store: {{path: {self.dir}/bridge, size: 64MiB, modelled_flush: {bridge_flush}{key}}}\nsink: {{sqlite: {self.sink}}}\n"
                    f"control: {{socket: {self.dir}/run/bridge1.sock}}\n" + bridge_extra)
         self.write("gw1", "site: test\nid: gw1\n" + self.link("broker", self.plant_broker, "gw1") +
                    self.link("parent", self.cloud_broker, "gw1") + "  site: test\n  id: bridge1\n" +
-                   f"store: {{path: {self.dir}/gateway, size: 64MiB}}\n"
+                   f"store: {{path: {self.dir}/gateway, size: 64MiB{key}}}\n"
                    f"control: {{socket: {self.dir}/run/gw1.sock}}\n" + gateway_extra)
         self.bridge = Process(self, "bridge1", [find_bin("weir-bridge"), "--config", str(self.dir / "bridge1.yaml")])
         self.gateway = Process(self, "gw1", [find_bin("weir-gateway"), "--config", str(self.dir / "gw1.yaml")])
@@ -155,7 +160,7 @@ class Plant:
         for n in range(1, devices + 1):
             name = f"device-{n}"
             self.write(name, f"site: test\ngateway: gw1\nid: {name}\n" + self.link("broker", self.plant_broker, name) +
-                       f"store: {{path: {self.dir}/device/{n}, size: {device_store}}}\nsense: {{{sense}}}\n"
+                       f"store: {{path: {self.dir}/device/{n}, size: {device_store}{key}}}\nsense: {{{sense}}}\n"
                        f"report: {{{report}}}\nrun: {{drain_wait: 60s}}\ncontrol: {{socket: {self.dir}/run/{name}.sock}}\n" + device_extra)
             self.devices.append(Process(self, name, [find_bin("weir-device"), "--config", str(self.dir / f"{name}.yaml")]))
 
@@ -204,12 +209,16 @@ class Plant:
     def check(self, *words):
         """The checker over the stores and the sink; its closing line as a dictionary, and what it complained of."""
         argv = [find_bin("weir-check"), "--gateway", str(self.dir / "gateway"), "--bridge", str(self.dir / "bridge"),
-                "--sink", str(self.sink)]
+                "--sink", str(self.sink), *(["--key", str(self.key)] if self.encrypted else [])]
         for n, device in enumerate(self.devices, 1):
             argv += ["--device", f"{device.name}={self.dir}/device/{n}"]
         done = subprocess.run([*argv, *words], capture_output=True, text=True)
         pairs = dict(p.split("=", 1) for p in (done.stdout.strip().splitlines() or [""])[-1].split() if "=" in p)
         return done.returncode, pairs, done.stderr
+
+    def stores_that_contain(self, text):
+        """Store files that hold these bytes in the clear."""
+        return [str(f) for f in self.dir.rglob("data.mdb") if text in f.read_bytes()]
 
     def __enter__(self):
         return self
