@@ -225,7 +225,7 @@ static int run(struct app *app)
         return EXIT_CONFIG;
     }
     if (daemon_store_open(app->loop, &app->settings.store, BRIDGE_TABLES, BRIDGE_TABLE_COUNT, &app->store, &app->aead,
-                          &fault) != OK ||
+                          NULL, &fault) != OK ||
         open_bridge(app, &fault) != OK) {
         log_error("cannot start", KV_STR("reason", fault.text));
         return EXIT_FAILED;

@@ -79,7 +79,7 @@ void daemon_link_close(struct daemon_link *link)
 
 enum err daemon_store_open(struct loop *loop, const struct daemon_store *settings, const char *const *tables,
                            unsigned table_count, struct store **ret_store, struct crypt_aead **ret_aead,
-                           struct fault *reterr)
+                           char *ret_quarantined, struct fault *reterr)
 {
     CLEANUP(crypt_aead_freep) struct crypt_aead *aead = NULL;
     char quarantined[PATH_MAX] = "";
@@ -99,6 +99,9 @@ enum err daemon_store_open(struct loop *loop, const struct daemon_store *setting
     if (quarantined[0] != '\0') {
         log_error("the store was damaged; it was set aside and a new one begun", KV_STR("store", settings->path),
                   KV_STR("copy", quarantined), KV_STR("reason", why.text));
+    }
+    if (ret_quarantined != NULL) {
+        snprintf(ret_quarantined, PATH_MAX, "%s", quarantined);
     }
     *ret_aead = take(aead);
     return OK;

@@ -68,10 +68,11 @@ struct daemon_store {
      .help = "Key file (32 bytes, mode 0600) for AES-256-GCM on every record; empty for none."},                       \
     {.name = "store.modelled_flush", .type = OPTION_DURATION, .offset = offsetof(settings, member.modelled_flush_us),  \
      .max = 1e6, .preset = "0s", .help = "Added to every commit: models a slow disk in benchmarks."}
-/* Opens key (if any) and store. A store that did not verify was set aside: logged with the copy's name. */
+/* Opens key (if any) and store. A store that did not verify was set aside: logged with the copy's name, which is also
+ * written to ret_quarantined (NULL, or PATH_MAX bytes; empty when there was none). */
 enum err daemon_store_open(struct loop *loop, const struct daemon_store *settings, const char *const *tables,
                            unsigned table_count, struct store **ret_store, struct crypt_aead **ret_aead,
-                           struct fault *reterr) MUST_CHECK;
+                           char *ret_quarantined, struct fault *reterr) MUST_CHECK;
 
 /* Tells systemd (sd_notify(3)): "READY=1", "STOPPING=1", "RELOADING=1". Nothing without NOTIFY_SOCKET. */
 void daemon_notify(const char *state);

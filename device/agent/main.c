@@ -17,6 +17,7 @@
 #include "core/bus/bus.h"
 #include "core/control/control.h"
 #include "core/crypt/crypt.h"
+#include "core/daemon/daemon.h"
 #include "core/log/log.h"
 #include "core/loop/loop.h"
 #include "core/store/store.h"
@@ -32,10 +33,9 @@ struct device {
     struct settings settings;
     struct loop *loop;
     struct crypt_aead *aead;
-    struct crypt_tls *tls;
+    struct daemon_link link;
     struct store *store;
     struct sense *sense;
-    struct bus *bus;
     struct agent *agent;
     struct control_server *control;
     struct loop_timer housekeeping, deadline;
@@ -136,6 +136,7 @@ static void on_stop(void *arg, int signo)
     }
     d->stopping = true;
     log_info("stopping", KV_STR("signal", signo == SIGINT ? "SIGINT" : "SIGTERM"));
+    daemon_notify("STOPPING=1");
     agent_stop(d->agent);
     loop_timer_in(&d->deadline, d->settings.run.drain_wait_us);
     loop_timer_in(&d->housekeeping, 0);
@@ -210,46 +211,6 @@ static void on_reload(void *arg, int signo)
 
 /* ---- start ---- */
 
-static bool given(const char *text)
-{
-    return text != NULL && text[0] != '\0';
-}
-
-static enum err open_crypt(struct device *d, struct fault *reterr)
-{
-    const struct settings *s = &d->settings;
-    if (given(s->store.key)) {
-        TRY(crypt_aead_load(s->store.key, &d->aead, reterr));
-    }
-    if (!given(s->broker.ca)) {
-        return OK;
-    }
-    const struct crypt_tls_options options = {
-        .ca_path = s->broker.ca, .cert_path = s->broker.cert, .key_path = s->broker.key};
-    TRY(crypt_tls_new(&options, &d->tls, reterr));
-    if (strcmp(crypt_tls_identity(d->tls), s->id) != 0) {
-        return fault_set(reterr, ERR_DENIED, "%s is the certificate of \"%.64s\", but id is \"%s\"", s->broker.cert,
-                         crypt_tls_identity(d->tls), s->id);
-    }
-    return OK;
-}
-
-static enum err open_store(struct device *d, struct fault *reterr)
-{
-    const struct settings *s = &d->settings;
-    const struct store_options options = {.path = s->store.path,
-                                          .tables = REPORT_TABLES,
-                                          .table_count = REPORT_TABLE_COUNT,
-                                          .size_bytes = (uint64_t)s->store.size_bytes,
-                                          .modelled_flush_us = s->store.modelled_flush_us};
-    TRY(store_open(d->loop, &options, &d->store, d->quarantined, sizeof d->quarantined, reterr));
-    if (d->quarantined[0] != '\0') {
-        log_error("the store was damaged: set aside, a new one is begun", KV_STR("path", s->store.path),
-                  KV_STR("copy", d->quarantined));
-    }
-    return OK;
-}
-
 static enum err open_sense(struct device *d, struct fault *reterr)
 {
     const struct settings *s = &d->settings;
@@ -260,17 +221,6 @@ static enum err open_sense(struct device *d, struct fault *reterr)
                                           .channels = (unsigned)s->sense.channels,
                                           .fault = settings_faults[s->sense.fault]};
     return sense_open(d->loop, &options, &d->sense, reterr);
-}
-
-static enum err open_bus(struct device *d, struct fault *reterr)
-{
-    const struct settings *s = &d->settings;
-    const struct bus_options options = {.host = s->broker.host,
-                                        .port = (uint16_t)s->broker.port,
-                                        .client_id = s->id,
-                                        .tls = d->tls,
-                                        .keepalive_s = (unsigned)(s->broker.keepalive_us / SECOND_US)};
-    return bus_new((enum bus_backend)s->broker.backend, d->loop, &options, &d->bus, reterr);
 }
 
 static enum err open_agent(struct device *d, struct fault *reterr)
@@ -298,14 +248,14 @@ static enum err open_agent(struct device *d, struct fault *reterr)
         .rss_bytes = rss_bytes,
         .version = WEIR_VERSION,
     };
-    TRY(agent_new(d->loop, d->bus, d->store, d->sense, &options, &d->agent, reterr));
+    TRY(agent_new(d->loop, d->link.bus, d->store, d->sense, &options, &d->agent, reterr));
     report_set_synced(agent_report(d->agent), clock_synced());
     return OK;
 }
 
 static enum err open_control(struct device *d, struct fault *reterr)
 {
-    if (!given(d->settings.control_socket)) {
+    if (!(d->settings.control_socket != NULL && d->settings.control_socket[0] != '\0')) {
         return OK;
     }
     return control_server_new(d->loop, d->settings.control_socket, routes, d, &d->control, reterr);
@@ -319,7 +269,7 @@ static enum err watch_signals(struct device *d)
 }
 
 /* exit_code says what a failure of the step is: a setting that cannot work, or a machine that does not. In this order:
- * the store verifies in a child process and wants no foreign threads yet. */
+ * the store verifies in a child process and wants no foreign threads yet (a bus has none before it is started). */
 static enum err device_open(struct device *d, struct fault *reterr)
 {
     d->exit_code = EXIT_FAILED;
@@ -327,19 +277,19 @@ static enum err device_open(struct device *d, struct fault *reterr)
         return fault_set(reterr, ERR_NOMEM, "the event loop cannot be made");
     }
     d->exit_code = EXIT_USAGE;
-    TRY(open_crypt(d, reterr));
     TRY(open_sense(d, reterr));
+    TRY(daemon_link_open(d->loop, &d->settings.broker, d->settings.id, &d->link, reterr));
     d->exit_code = EXIT_FAILED;
-    TRY(open_store(d, reterr));
+    TRY(daemon_store_open(d->loop, &d->settings.store, REPORT_TABLES, REPORT_TABLE_COUNT, &d->store, &d->aead,
+                          d->quarantined, reterr));
     d->exit_code = EXIT_USAGE;
-    TRY(open_bus(d, reterr));
     TRY(open_agent(d, reterr));
     d->exit_code = EXIT_FAILED;
     TRY(open_control(d, reterr));
     loop_timer_init(&d->housekeeping, d->loop, housekeeping, d);
     loop_timer_init(&d->deadline, d->loop, deadline_over, d);
     loop_timer_in(&d->housekeeping, HOUSEKEEPING_US);
-    if (watch_signals(d) != OK || bus_start(d->bus) != OK) {
+    if (watch_signals(d) != OK || bus_start(d->link.bus) != OK) {
         return fault_set(reterr, ERR_IO, "signals or the bus cannot be set up");
     }
     d->exit_code = EXIT_OK;
@@ -352,10 +302,9 @@ static void device_close(struct device *d)
     loop_timer_cancel(&d->deadline);
     control_server_free(d->control);
     agent_free(d->agent);
-    bus_free(d->bus);
+    daemon_link_close(&d->link);
     store_close(d->store);
     sense_close(d->sense);
-    crypt_tls_free(d->tls);
     crypt_aead_free(d->aead);
     loop_free(d->loop);
     options_free(&settings_program, &d->settings);
@@ -383,6 +332,7 @@ int main(int argc, char **argv)
     }
     log_info("started", KV_STR("device", device.settings.id), KV_STR("driver", sense_driver(device.sense)),
              KV_STR("version", WEIR_VERSION));
+    daemon_notify("READY=1");
     if (loop_run(device.loop) != OK) {
         device.exit_code = EXIT_FAILED;
     }

@@ -22,29 +22,8 @@ static const struct option table[] = {
     {.name = "control.socket", .type = OPTION_PATH, .offset = AT(control_socket), .preset = "/run/weir/device.sock",
      .help = "Local socket for the weir command; \"\" = none."},
 
-    {.name = "broker.host", .type = OPTION_STRING, .offset = AT(broker.host), .min = 1, .max = 255,
-     .preset = "127.0.0.1", .help = "Host name or address of the gateway's broker."},
-    {.name = "broker.port", .type = OPTION_INT, .offset = AT(broker.port), .min = 1, .max = 65535, .preset = "8883",
-     .help = "Port of the gateway's broker."},
-    {.name = "broker.backend", .type = OPTION_ENUM, .offset = AT(broker.backend), .words = "paho|native",
-     .preset = "paho", .help = "MQTT client: the Paho library, or the one on our own loop."},
-    {.name = "broker.ca", .type = OPTION_FILE, .offset = AT(broker.ca),
-     .help = "CA certificate (PEM) that the broker is held against."},
-    {.name = "broker.cert", .type = OPTION_FILE, .offset = AT(broker.cert), .help = "This device's certificate (PEM)."},
-    {.name = "broker.key", .type = OPTION_FILE, .offset = AT(broker.key), .help = "Private key (PEM) of broker.cert."},
-    {.name = "broker.insecure", .type = OPTION_BOOL, .offset = AT(broker.insecure), .preset = "false",
-     .help = "Allows a connection without TLS when no certificates are given; for tests."},
-    {.name = "broker.keepalive", .type = OPTION_DURATION, .offset = AT(broker.keepalive_us), .min = 1e6, .max = 3600e6,
-     .preset = "30s", .help = "Silence after which the link is probed."},
-
-    {.name = "store.path", .type = OPTION_PATH, .offset = AT(store.path), .preset = "/var/lib/weir/device",
-     .help = "Folder of the durable store; one process at a time."},
-    {.name = "store.size", .type = OPTION_BYTES, .offset = AT(store.size_bytes), .min = 1024 * 1024.0, .max = 1e12,
-     .preset = "64MiB", .help = "Preallocated size of the store; 90 % of it is used."},
-    {.name = "store.key", .type = OPTION_FILE, .offset = AT(store.key),
-     .help = "Key file (32 bytes, or 64 hexadecimal digits) that encrypts the stored records; \"\" = not encrypted."},
-    {.name = "store.modelled_flush", .type = OPTION_DURATION, .offset = AT(store.modelled_flush_us), .max = 1e6,
-     .preset = "0s", .help = "Added to every commit, for measurements of slow disks."},
+    DAEMON_BROKER_OPTIONS("broker", struct settings, broker, "127.0.0.1", "paho"),
+    DAEMON_STORE_OPTIONS(struct settings, store, "/var/lib/weir/device", "64MiB"),
 
     {.name = "sense.driver", .type = OPTION_ENUM, .offset = AT(sense.driver), .words = "host|csv|pump|pattern",
      .preset = "host",
@@ -98,21 +77,14 @@ static enum err check(const void *settings, struct buffer *problems)
 {
     const struct settings *s = settings;
     size_t before = problems->len;
-    int certificates = given(s->broker.ca) + given(s->broker.cert) + given(s->broker.key);
-    if (certificates != 0 && certificates != 3) {
-        buffer_put_str(problems, "broker.ca, broker.cert and broker.key belong together: give all three or none\n");
-    }
-    if (certificates == 0 && !s->broker.insecure) {
-        buffer_put_str(problems, "no certificates are given: set broker.ca, broker.cert and broker.key, or "
-                                 "broker.insecure: true for a test without TLS\n");
-    }
+    enum err err = daemon_broker_check("broker", &s->broker, problems);
     if (strcmp(settings_drivers[s->sense.driver], "csv") == 0 && !given(s->sense.path)) {
         buffer_put_str(problems, "sense.driver csv needs sense.path: a file or a folder\n");
     }
     if (given(s->alarm.channel) && s->alarm.below > s->alarm.above) {
         buffer_printf(problems, "alarm.below %g is higher than alarm.above %g\n", s->alarm.below, s->alarm.above);
     }
-    return problems->len > before ? ERR_RANGE : OK;
+    return problems->len > before ? ERR_RANGE : err;
 }
 
 const struct options_program settings_program = {

@@ -3,22 +3,15 @@
 #ifndef DEVICE_AGENT_SETTINGS_H
 #define DEVICE_AGENT_SETTINGS_H
 
+#include "core/daemon/daemon.h"
 #include "core/options/options.h"
 
 struct settings {
     char *site, *id, *gateway;
     int log_level; /* enum log_level */
     char *control_socket;
-    struct {
-        char *host, *ca, *cert, *key;
-        int64_t port, keepalive_us;
-        int backend; /* enum bus_backend */
-        bool insecure;
-    } broker;
-    struct {
-        char *path, *key;
-        int64_t size_bytes, modelled_flush_us;
-    } store;
+    struct daemon_broker broker;
+    struct daemon_store store;
     struct {
         int driver, fault; /* index into settings_drivers, settings_faults */
         char *path;
