@@ -24,6 +24,6 @@ target_compile_options(weir_flags INTERFACE
   -fno-strict-overflow -fstack-protector-strong)
 target_link_options(weir_flags INTERFACE -Wl,-z,relro,-z,now)
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
-  target_compile_options(weir_flags INTERFACE -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+  target_compile_options(weir_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 endif()
 target_link_libraries(weir_flags INTERFACE Threads::Threads)

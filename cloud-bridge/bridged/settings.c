@@ -30,7 +30,10 @@ static const struct option table[] = {
 static enum err check(const void *settings, struct buffer *problems)
 {
     const struct settings *s = settings;
-    enum err err = daemon_broker_check("broker", &s->broker, problems);
+    enum err err = daemon_broker_check("broker", &s->broker, s->id, problems);
+    if (daemon_store_check(&s->store, problems) != OK) {
+        err = ERR_RANGE;
+    }
     if (s->sink_sqlite[0] == '\0' && s->sink_file[0] == '\0') {
         buffer_printf(problems, "sink.sqlite: at least one sink is needed\n");
         err = ERR_RANGE;

@@ -169,7 +169,8 @@ void ledger_json(const struct ledger *l, const struct docs *docs, struct buffer 
     json_array_end(&j);
     json_array(&j, "unreachable");
     for (size_t i = 0; i < docs->count; i++) {
-        if (docs->items[i].json == NULL) {
+        /* ERR_NOT_FOUND: it answers that it is not about the device asked for */
+        if (docs->items[i].json == NULL && docs->items[i].fault.code != ERR_NOT_FOUND) {
             json_object(&j, NULL);
             json_str(&j, "socket", docs->items[i].socket);
             json_str(&j, "cause", docs->items[i].fault.text);

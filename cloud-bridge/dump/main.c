@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * weir-dump - what a store holds, as JSON lines: of a device, a gateway or the bridge, running or not. Nothing is changed
- * and no lock is taken.
+ * weir-dump - what a store holds, as JSON lines: of a device, a gateway or the bridge, running or not. Nothing is changed;
+ * the store's lock is not taken (LMDB's table of readers is, while it reads).
  *
  *   weir-dump [--key FILE] [--entries] DIR
  *
@@ -14,6 +14,7 @@
 
 #include "core/base/json.h"
 #include "core/crypt/crypt.h"
+#include "core/inbox/inbox.h"
 #include "core/log/log.h"
 #include "core/loop/loop.h"
 #include "core/spool/spool.h"
@@ -21,7 +22,7 @@
 #include "core/window/window.h"
 #include "proto/wire/wire.h"
 
-enum { TABLE_SPOOL, TABLE_META, TABLE_STREAMS, LANES = 2, STREAM_SEAL = 4 };
+enum { TABLE_SPOOL, TABLE_META, TABLE_STREAMS, LANES = 2 };
 
 struct dump {
     struct store *store;
@@ -37,6 +38,8 @@ static void print_line(struct buffer *line)
     buffer_put_u8(line, '\n');
     fwrite(line->ptr, 1, line->len, stdout);
 }
+
+static const char usage[] = "usage: weir-dump [--key FILE] [--entries] DIR     DIR: the folder of a store (store.path)\n";
 
 static const char *record_kind(struct dump *d, struct slice record)
 {
@@ -117,21 +120,21 @@ static enum err dump_lane(struct loop *loop, struct dump *d)
 static bool on_stream(void *arg, struct slice key, struct slice value)
 {
     struct dump *d = arg;
-    const uint8_t *zero = memchr(key.ptr, 0, key.len);
-    if (zero == NULL || (size_t)(key.ptr + key.len - zero) != 9) {
-        d->damaged++;
-        return true;
-    }
-    struct cursor c = cursor_of(slice_of(zero + 1, 8));
+    char sender[ID_MAX + 1];
+    uint64_t epoch = 0;
     struct window_stream s = {0};
-    bool sound = value.len > STREAM_SEAL && window_stream_decode(slice_of(value.ptr, value.len - STREAM_SEAL), &s) == OK;
+    bool sound = inbox_record_parse(key, value, sender, &epoch, &s) == OK;
     d->damaged += !sound;
     BUFFER(line, 4096);
     struct json j;
     json_init(&j, &line);
     json_object(&j, NULL);
-    json_slice(&j, "sender", slice_of(key.ptr, (size_t)(zero - key.ptr)));
-    json_hex(&j, "epoch", cursor_u64be(&c));
+    if (!sound) {
+        json_slice(&j, "key", key);
+    } else {
+        json_str(&j, "sender", sender);
+        json_hex(&j, "epoch", epoch);
+    }
     if (sound) {
         json_u64(&j, "lane", s.lane);
         json_u64(&j, "hwm", s.hwm);
@@ -177,6 +180,9 @@ int main(int argc, char **argv)
                 fprintf(stderr, "weir-dump: %s\n", fault.text);
                 return 2;
             }
+        } else if (strcmp(argv[i], "--help") == 0) {
+            fputs(usage, stdout);
+            return 0;
         } else if (argv[i][0] != '-' && path == NULL) {
             path = argv[i];
         } else {
@@ -185,7 +191,7 @@ int main(int argc, char **argv)
         }
     }
     if (path == NULL) {
-        fprintf(stderr, "usage: weir-dump [--key FILE] [--entries] DIR     the folder of a store (store.path)\n");
+        fputs(usage, stderr);
         return 2;
     }
     log_setup("weir-dump", LOG_ERROR);

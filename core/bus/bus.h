@@ -8,8 +8,8 @@
  * link dies is gone, and the layers above repeat it from their own store.
  *
  * Three back-ends behind one header:
- *   paho    Eclipse Paho MQTTAsync; its threads hand messages over by a queue and an eventfd (device, bridge uplinks)
- *   native  MQTT 3.1.1 straight on the loop, QoS 0 and 1 out, 0 and 1 in (gateway's ingest, fleets): one read for many
+ *   paho    Eclipse Paho MQTTAsync; its threads hand messages over by a queue and an eventfd (default of the device)
+ *   native  MQTT 3.1.1 straight on the loop, QoS 0 and 1 out, 0 and 1 in (default of gateway, bridge): one read for many
  *           packets, which are handed up in place; one write for everything that was published in a round
  *   memory  a hub in the same process, for virtual time, with faults
  *

@@ -10,6 +10,7 @@
 #include "core/base/buffer.h"
 #include "core/bus/bus.h"
 #include "core/crypt/crypt.h"
+#include "core/log/log.h"
 #include "core/loop/loop.h"
 #include "core/options/options.h"
 #include "core/store/store.h"
@@ -40,8 +41,9 @@ struct daemon_broker {
     {.name = prefix ".keepalive", .type = OPTION_DURATION, .offset = offsetof(settings, member.keepalive_us),          \
      .min = 1e6, .max = 3600e6, .preset = "30s", .help = "Silence after which the link is asked for a sign of life."}
 
-/* Cross-field check for struct options_program: appends sentences, ERR_RANGE if any. */
-enum err daemon_broker_check(const char *prefix, const struct daemon_broker *broker,
+/* Cross-field check for struct options_program: appends sentences, ERR_RANGE if any. Certificates are loaded and held
+ * against id. */
+enum err daemon_broker_check(const char *prefix, const struct daemon_broker *broker, const char *id,
                              struct buffer *problems) MUST_CHECK;
 
 /* A broker's connection: TLS context (NULL when insecure) and bus. Freed by daemon_link_close, the bus first. */
@@ -68,11 +70,18 @@ struct daemon_store {
      .help = "Key file (32 bytes, mode 0600) for AES-256-GCM on every record; empty for none."},                       \
     {.name = "store.modelled_flush", .type = OPTION_DURATION, .offset = offsetof(settings, member.modelled_flush_us),  \
      .max = 1e6, .preset = "0s", .help = "Added to every commit: models a slow disk in benchmarks."}
-/* Opens key (if any) and store. A store that did not verify was set aside: logged with the copy's name, which is also
+/* As daemon_broker_check: the key file. */
+enum err daemon_store_check(const struct daemon_store *settings, struct buffer *problems) MUST_CHECK;
+/* Opens key (if any) and store. owner names program and identity ("gateway gw1"); it is kept in the table meta_table of a
+ * new store, and a store of another owner is ERR_CONFLICT: its records would go out under a wrong name. A store that did not verify was set aside: logged with the copy's name, which is also
  * written to ret_quarantined (NULL, or PATH_MAX bytes; empty when there was none). */
 enum err daemon_store_open(struct loop *loop, const struct daemon_store *settings, const char *const *tables,
-                           unsigned table_count, struct store **ret_store, struct crypt_aead **ret_aead,
-                           char *ret_quarantined, struct fault *reterr) MUST_CHECK;
+                           unsigned table_count, unsigned meta_table, const char *owner, struct store **ret_store,
+                           struct crypt_aead **ret_aead, char *ret_quarantined, struct fault *reterr) MUST_CHECK;
+
+/* Logs a text of several lines (problems of a configuration, a reload's report) line by line, without the quoted lines of the
+ * file. Consumes lines. */
+void daemon_log_lines(enum log_level level, const char *text, struct buffer *lines);
 
 /* Tells systemd (sd_notify(3)): "READY=1", "STOPPING=1", "RELOADING=1". Nothing without NOTIFY_SOCKET. */
 void daemon_notify(const char *state);

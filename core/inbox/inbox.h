@@ -112,4 +112,8 @@ void inbox_foreach_stream(struct inbox *inbox,
                           void (*fn)(void *arg, const char *sender, uint64_t epoch, const struct window_stream *stream),
                           void *arg);
 
+/* One record of the stream table, for tools that read a store. ERR_MALFORMED: does not parse, or its checksum differs. */
+enum err inbox_record_parse(struct slice key, struct slice value, char ret_name[ID_MAX + 1], uint64_t *ret_epoch,
+                            struct window_stream *ret_stream) MUST_CHECK;
+
 #endif

@@ -131,8 +131,8 @@ enum err inbox_streams_put(struct inbox *inbox, struct store_batch *batch, const
     return store_put(batch, inbox->options.stream_table, k, slice_of(record, len + sizeof(crc)));
 }
 
-static enum err parse_record(struct slice key, struct slice value, char ret_name[ID_MAX + 1], uint64_t *ret_epoch,
-                             struct window_stream *ret_stream)
+enum err inbox_record_parse(struct slice key, struct slice value, char ret_name[ID_MAX + 1], uint64_t *ret_epoch,
+                            struct window_stream *ret_stream)
 {
     if (key.len < 1 + 1 + 8 || key.len > KEY_MAX || value.len < 4) {
         return ERR_MALFORMED;
@@ -164,7 +164,7 @@ static bool load_record(void *arg, struct slice key, struct slice value)
     uint64_t epoch;
     struct window_stream s;
     struct inbox_streamed *st = NULL;
-    if (parse_record(key, value, name, &epoch, &s) != OK) {
+    if (inbox_record_parse(key, value, name, &epoch, &s) != OK) {
         l->inbox->stats.damaged_streams++;
         return true;
     }

@@ -10,7 +10,7 @@
  * the next call of any site after the ten seconds, or at the program's end. Under systemd (JOURNAL_STREAM set)
  * lines carry the <N> priority prefix and no time. Values are quoted where they need it; control bytes and broken
  * UTF-8 are written \xNN, so a line stays a line whatever a peer sent. May be called from any thread; a line is
- * one write(2) of at most LOG_LINE bytes, a longer one ends in "...". The sink is the one static of the program.
+ * one write(2) of at most LOG_LINE bytes, a longer one ends in "...". The sink is static, as are the call sites.
  */
 #ifndef CORE_LOG_LOG_H
 #define CORE_LOG_LOG_H

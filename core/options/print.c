@@ -103,7 +103,7 @@ void options_print_help(const struct options_program *program, struct buffer *ou
         buffer_printf(out, "\n      %s\n", row->help);
     }
     buffer_printf(out, "\nExample: %s --config %s.yaml --set log.level=debug\n", program->name, program->name);
-    buffer_put_str(out, "Exit: 0 ok, 1 failed, 2 usage or configuration, 6 denied\n");
+    buffer_put_str(out, "Exit: 0 ended as asked, 1 failed, 2 usage or configuration\n");
 }
 
 /* What a person has to replace. */
@@ -142,7 +142,7 @@ static void put_sample_value(const struct option *row, struct buffer *out)
 
 void options_print_sample(const struct options_program *program, struct buffer *out)
 {
-    buffer_printf(out, "# %s: %s\n# Lines without # in front must be filled in; the others show the default.\n\n",
+    buffer_printf(out, "# %s: %s\n# Lines without # in front must be filled in, and the certificates of each broker; the others show the default.\n\n",
                   program->name, program->summary);
     const char *section = NULL, *name;
     for (const struct option *row = program->table; row->name != NULL; row++) {

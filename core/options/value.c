@@ -104,6 +104,9 @@ static enum err parse_text(const struct option *row, struct slice s, const char 
     if (row->type == OPTION_STRING && !within(row, (double)s.len)) {
         return out_of_range(row, s, "the length of ", why);
     }
+    if (row->type == OPTION_ID && slice_equal(s, slice_str("CHANGE-ME"))) {
+        return fault_set(why, ERR_RANGE, "still says CHANGE-ME, as the sample does");
+    }
     bool path = row->type == OPTION_PATH || row->type == OPTION_FILE;
     CLEANUP(charp_freep) char *text = NULL;
     TRY(copy_text(s, path && s.len > 0 && s.ptr[0] != '/' ? folder : "", &text));

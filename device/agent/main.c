@@ -2,11 +2,12 @@
 /*
  * weir-device - wires an agent to the machine: settings, store, certificates, bus, control socket, signals.
  *
- *   SIGTERM, SIGINT  no more samples; waits until everything is acknowledged, run.drain_wait at most; exit 0.
- *                    A second one ends at once: nothing is lost, the store keeps it
+ *   SIGTERM, SIGINT  no more samples; waits until everything is acknowledged, run.drain_wait at most. A second
+ *                    one ends at once: nothing is lost, the store keeps it
  *   SIGHUP           reads the configuration again; a bad one leaves the running one in force
  *
- * Exit: 0 ended as asked, 1 failed (the text says what), 2 usage or configuration.
+ * Exit: 0 ended as asked, 1 failed (the text says what), 2 usage or configuration, 5 ended as asked but the store holds
+ * records that nobody has acknowledged.
  */
 #include <limits.h>
 #include <math.h>
@@ -26,7 +27,7 @@
 #include "device/report/report.h"
 #include "device/sense/sense.h"
 
-enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
+enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_WAITING = 5 };
 #define HOUSEKEEPING_US (200 * MS_US)
 
 struct device {
@@ -124,14 +125,14 @@ static void deadline_over(void *arg)
     report_stats(agent_report(d->agent), &s);
     log_warn("ending without all acknowledgements, the store keeps the records",
              KV_U64("waiting", s.lane[0].top - s.lane[0].acked + s.lane[1].top - s.lane[1].acked));
-    end(d, EXIT_OK);
+    end(d, EXIT_WAITING);
 }
 
 static void on_stop(void *arg, int signo)
 {
     struct device *d = arg;
     if (d->stopping) {
-        end(d, EXIT_OK);
+        end(d, report_drained(agent_report(d->agent)) ? EXIT_OK : EXIT_WAITING);
         return;
     }
     d->stopping = true;
@@ -167,21 +168,6 @@ static struct agent_limit limit_of(const struct settings *s)
     return (struct agent_limit){.channel = s->alarm.channel, .above = s->alarm.above, .below = s->alarm.below};
 }
 
-/* Logs a text line by line, but for the quoted lines of the file. */
-static void log_lines(enum log_level level, const char *text, struct buffer *lines)
-{
-    buffer_put_u8(lines, 0);
-    if (buffer_err(lines) != OK) {
-        return;
-    }
-    char *save = NULL;
-    for (char *line = strtok_r((char *)lines->ptr, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save)) {
-        if (line[0] != ' ') {
-            LOG_AT(level, text, KV_STR("what", line));
-        }
-    }
-}
-
 static void on_reload(void *arg, int signo)
 {
     (void)signo;
@@ -191,7 +177,7 @@ static void on_reload(void *arg, int signo)
     size_t set_count;
     const char *const *sets = options_sets(&set_count);
     if (options_load(&settings_program, options_path(), sets, set_count, &fresh, &lines) != OK) {
-        log_lines(LOG_ERROR, "configuration not taken, the running one stays in force", &lines);
+        daemon_log_lines(LOG_ERROR, "configuration not taken, the running one stays in force", &lines);
         return;
     }
     struct agent_limit limit = limit_of(&fresh);
@@ -206,7 +192,7 @@ static void on_reload(void *arg, int signo)
     log_setup(settings_program.name, (enum log_level)d->settings.log_level);
     agent_set_period(d->agent, d->settings.report.period_us);
     log_info("configuration read again");
-    log_lines(LOG_INFO, "configuration", &lines);
+    daemon_log_lines(LOG_INFO, "configuration", &lines);
 }
 
 /* ---- start ---- */
@@ -280,8 +266,10 @@ static enum err device_open(struct device *d, struct fault *reterr)
     TRY(open_sense(d, reterr));
     TRY(daemon_link_open(d->loop, &d->settings.broker, d->settings.id, &d->link, reterr));
     d->exit_code = EXIT_FAILED;
-    TRY(daemon_store_open(d->loop, &d->settings.store, REPORT_TABLES, REPORT_TABLE_COUNT, &d->store, &d->aead,
-                          d->quarantined, reterr));
+    char owner[ID_MAX + 16];
+    snprintf(owner, sizeof owner, "device %s", d->settings.id);
+    TRY(daemon_store_open(d->loop, &d->settings.store, REPORT_TABLES, REPORT_TABLE_COUNT, REPORT_TABLE_META, owner,
+                          &d->store, &d->aead, d->quarantined, reterr));
     d->exit_code = EXIT_USAGE;
     TRY(open_agent(d, reterr));
     d->exit_code = EXIT_FAILED;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "device/agent/settings.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <unistd.h>
 
 #include "core/crypt/crypt.h"
 
@@ -77,9 +79,14 @@ static enum err check(const void *settings, struct buffer *problems)
 {
     const struct settings *s = settings;
     size_t before = problems->len;
-    enum err err = daemon_broker_check("broker", &s->broker, problems);
+    enum err err = daemon_broker_check("broker", &s->broker, s->id, problems);
+    if (daemon_store_check(&s->store, problems) != OK) {
+        err = ERR_RANGE;
+    }
     if (strcmp(settings_drivers[s->sense.driver], "csv") == 0 && !given(s->sense.path)) {
         buffer_put_str(problems, "sense.driver csv needs sense.path: a file or a folder\n");
+    } else if (given(s->sense.path) && access(s->sense.path, R_OK) != 0) {
+        buffer_printf(problems, "sense.path: %s cannot be read: %s\n", s->sense.path, strerror(errno));
     }
     if (given(s->alarm.channel) && s->alarm.below > s->alarm.above) {
         buffer_printf(problems, "alarm.below %g is higher than alarm.above %g\n", s->alarm.below, s->alarm.above);

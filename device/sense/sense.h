@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sense - where samples come from. A new driver is one file and one row in sense.c's table.
+ * sense - where samples come from. A new driver is one file, one row in sense.c's table and its
+ * name among the words of sense.driver (device/agent/settings.c).
  *
  * A driver describes its channels once and then gives one sample (a value per channel) each time it is asked. It is
  * called on the loop and must not block: files under /proc and /sys and an open CSV are fine.

@@ -63,7 +63,7 @@ static void on_end(void *arg, int signo)
     if (app->stop_by_us != 0) {
         return;
     }
-    log_info("stopping", KV_STR("signal", strsignal(signo)));
+    log_info("stopping", KV_STR("signal", signo == SIGINT ? "SIGINT" : "SIGTERM"));
     daemon_notify("STOPPING=1");
     app->stop_by_us = loop_now_us(app->loop) + STOP_LIMIT_US;
     gateway_stop(app->gateway);
@@ -79,14 +79,15 @@ static void on_reload(void *arg, int signo)
     BUFFER(text, 64 * 1024);
     (void)signo;
     if (options_load(&settings_program, options_path(), set, sets, &fresh, &text) != OK) {
-        log_error("configuration not reloaded, the old one stays in force", KV_SLICE("problems", buffer_slice(&text)));
+        daemon_log_lines(LOG_ERROR, "configuration not taken, the running one stays in force", &text);
         return;
     }
     options_apply_live(&settings_program, &app->settings, &fresh, &text);
     options_free(&settings_program, &fresh);
     log_setup("weir-gateway", (enum log_level)app->settings.log_level);
     gateway_set_fleet(app->gateway, app->settings.offline_after_us, (unsigned)app->settings.max_frames_per_s);
-    log_info("configuration reloaded", KV_SLICE("changed", buffer_slice(&text)));
+    log_info("configuration read again");
+    daemon_log_lines(LOG_INFO, "configuration", &text);
 }
 
 /* Sees to what cannot be waited for by an event: failure, and the end of stopping. */
@@ -156,6 +157,8 @@ static enum err open_links(struct app *app, struct fault *reterr)
 static int run(struct app *app)
 {
     struct fault fault = {.code = OK};
+    char owner[ID_MAX + 16];
+    snprintf(owner, sizeof(owner), "gateway %s", app->settings.id);
     if (loop_new(&app->loop) != OK) {
         log_error("no event loop");
         return EXIT_FAILED;
@@ -164,8 +167,8 @@ static int run(struct app *app)
         log_error("cannot start", KV_STR("reason", fault.text));
         return EXIT_CONFIG;
     }
-    if (daemon_store_open(app->loop, &app->settings.store, GATEWAY_TABLES, GATEWAY_TABLE_COUNT, &app->store, &app->aead,
-                          NULL, &fault) != OK ||
+    if (daemon_store_open(app->loop, &app->settings.store, GATEWAY_TABLES, GATEWAY_TABLE_COUNT, GATEWAY_TABLE_META, owner,
+                          &app->store, &app->aead, NULL, &fault) != OK ||
         open_gateway(app, &fault) != OK) {
         log_error("cannot start", KV_STR("reason", fault.text));
         return EXIT_FAILED;

@@ -42,7 +42,10 @@ static const struct option table[] = {
 static enum err check(const void *settings, struct buffer *problems)
 {
     const struct settings *s = settings;
-    enum err err = daemon_broker_check("broker", &s->broker, problems);
+    enum err err = daemon_broker_check("broker", &s->broker, s->id, problems);
+    if (daemon_store_check(&s->store, problems) != OK) {
+        err = ERR_RANGE;
+    }
     if (s->parent_id[0] == '\0') {
         if (s->parent.host != NULL && s->parent.host[0] != '\0') {
             buffer_printf(problems, "parent.host: given without parent.id\n");
@@ -50,7 +53,7 @@ static enum err check(const void *settings, struct buffer *problems)
         }
         return err;
     }
-    if (daemon_broker_check("parent", &s->parent, problems) != OK) {
+    if (daemon_broker_check("parent", &s->parent, s->id, problems) != OK) {
         err = ERR_RANGE;
     }
     if (strcmp(s->parent_id, s->id) == 0) {

@@ -461,5 +461,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "bytes_per_value is %.3f, at most %.1f is asked for\n", bytes, LIMIT);
         return 1;
     }
-    return 0;
+    return err == OK ? 0 : 77; /* 77: the limit was not held against anything */
 }

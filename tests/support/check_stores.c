@@ -24,6 +24,7 @@
 #include <uthash.h>
 
 #include "core/crypt/crypt.h"
+#include "core/inbox/inbox.h"
 #include "core/log/log.h"
 #include "core/loop/loop.h"
 #include "core/spool/spool.h"
@@ -218,21 +219,15 @@ static bool on_stream(void *arg, struct slice key, struct slice value)
 {
     (void)arg;
     struct window_stream w;
-    const uint8_t *zero = memchr(key.ptr, 0, key.len);
-    if (zero == NULL || key.ptr + key.len != zero + 9) {
-        return true;
-    }
-    struct cursor c = cursor_of(slice_of(zero + 1, 8));
-    struct stream *s = stream_of((const char *)key.ptr, cursor_u64be(&c));
-    /* The inbox seals the record: four bytes of checksum follow. */
-    if (window_stream_decode(slice_of(value.ptr, value.len), &w) == OK ||
-        (value.len > 4 && (window_stream_decode(slice_of(value.ptr, value.len - 4), &w) == OK ||
-                           window_stream_decode(slice_of(value.ptr + 4, value.len - 4), &w) == OK))) {
+    char name[ID_MAX + 1];
+    uint64_t epoch = 0;
+    if (inbox_record_parse(key, value, name, &epoch, &w) == OK) {
+        struct stream *s = stream_of(name, epoch);
         s->at_gateway = true;
         s->gateway_hwm = w.hwm;
         s->gateway_closed = w.closed;
     } else {
-        fprintf(stderr, "weir-check: stream %s at the gateway does not decode\n", s->key);
+        fprintf(stderr, "weir-check: a stream's record at the gateway is damaged\n");
         n.order++;
     }
     return true;

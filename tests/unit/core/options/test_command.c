@@ -199,9 +199,15 @@ static void the_sample_is_good_once_its_blanks_are_there(void **state)
     CHECK_CONTAINS(output, "broker:\n  # Broker. (text, length 1..20, default localhost)\n  #host: localhost\n");
     CHECK_CONTAINS(output, "  # Keep-alive. (duration 1s..1h, default 30s, live)\n");
     write_file(output);
+    CHECK_INT(RUN(file), OPTIONS_BAD); /* as it comes it is no configuration */
+    CHECK_INT(RUN("--sample-config"), OPTIONS_DONE);
+    for (char *blank; (blank = strstr(output, "CHANGE-ME")) != NULL;) {
+        memcpy(blank, "plant-one", strlen("plant-one"));
+    }
+    write_file(output);
     char *open_text = strdup(output);
     CHECK_INT(RUN(file), OPTIONS_RUN);
-    CHECK_STR(settings.site, "CHANGE-ME");
+    CHECK_STR(settings.site, "plant-one");
     CHECK_INT(settings.port, 8883);
     /* Every default that is shown is one: taking the marks away changes nothing. */
     for (char *at = open_text; (at = strchr(at, '#')) != NULL; at++) {
