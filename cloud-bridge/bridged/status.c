@@ -117,6 +117,7 @@ static void write_counters(struct json *j, const struct bridge *b, const struct 
         {"holes", s->inbox.holes},
         {"forgotten", s->inbox.forgotten},
         {"refused", s->inbox.refused},
+        {"too_many_streams", s->inbox.too_many},
         {"stale", s->inbox.stale},
         {"need_hello", s->inbox.need_hello},
         {"closed", s->inbox.closed},

@@ -6,7 +6,7 @@
 struct intake {
     struct receive *receive;
     struct intake_handlers handlers;
-    bool held;
+    bool held, up;
 };
 
 static void on_refused(void *arg, const char *sender, enum receive_refusal refusal, const char *why)
@@ -18,6 +18,9 @@ static void on_refused(void *arg, const char *sender, enum receive_refusal refus
         break;
     case RECEIVE_BAD_RECORD:
         log_warn("bad record, declared as a gap of the hop", KV_STR("gateway", sender), KV_STR("reason", why));
+        break;
+    case RECEIVE_TOO_MANY:
+        log_warn("stream refused, nothing of it is taken", KV_STR("gateway", sender), KV_STR("reason", why));
         break;
     case RECEIVE_BAD_FRAME:
     case RECEIVE_BAD_CHANNEL:
@@ -52,11 +55,17 @@ static void on_message(void *arg, struct slice topic, struct slice payload, bool
 static void on_state(void *arg, enum bus_state state, const char *reason)
 {
     struct intake *in = arg;
-    if (state == BUS_UP) {
-        log_info("broker connected");
-        receive_resume(in->receive);
+    bool was_up = in->up;
+    in->up = state == BUS_UP;
+    if (state == BUS_UP && bus_reason_refused(reason)) {
+        log_warn("broker connected, but it refuses what we must read", KV_STR("reason", reason));
+    } else if (state == BUS_UP) {
+        log_info("broker connected", KV_STR("reason", reason));
     } else {
         log_warn("broker not connected", KV_STR("reason", reason));
+    }
+    if (in->up && !was_up) { /* UP comes twice when a subscription is refused later */
+        receive_resume(in->receive);
     }
 }
 

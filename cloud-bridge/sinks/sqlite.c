@@ -5,8 +5,13 @@
  *
  * Idempotent twice: by the marks (what is at or below a stream's hwm is skipped) and by the keys (a record that is
  * there is not counted again).
+ *
+ * A database that is removed or replaced under us goes on taking rows that nobody will ever find. So each batch first
+ * looks whether the path still names what was opened; if not, the batch fails and the next one opens the path again.
  */
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cloud-bridge/sinks/sinks_internal.h"
 #include "cloud-bridge/sinks/sqlite_internal.h"
@@ -64,12 +69,21 @@ static const char *const statements[STATEMENTS] = {
     [ADD_UNREAD] = "insert or ignore into unread(stream, first, last, schema, record) values(?, ?, ?, ?, ?)",
 };
 
+/* The database and what SQLite keeps beside it (sqlite.org/walformat.html). */
+enum { FILE_DB, FILE_WAL, FILE_SHM, FILES };
+static const char *const suffixes[FILES] = {[FILE_DB] = "", [FILE_WAL] = "-wal", [FILE_SHM] = "-shm"};
+struct file_id {
+    dev_t dev;
+    ino_t ino; /* 0: there was none */
+};
+
 struct sqlite {
-    sqlite3 *db;
+    sqlite3 *db; /* NULL: to be opened with the next batch */
     sqlite3_stmt *stmt[STATEMENTS];
     struct sink_marks marks; /* cache of table stream; emptied when a transaction fails */
     struct sink_reader reader;
-    char path[512];
+    char *path[FILES];          /* owned */
+    struct file_id file[FILES]; /* as they were opened */
 };
 /* The record in hand. */
 struct place {
@@ -82,18 +96,28 @@ struct place {
     char ts[SINK_TIME_BYTES];
 };
 
+static void close_db(struct sqlite *s)
+{
+    for (unsigned i = 0; i < STATEMENTS; i++) {
+        sqlite3_finalize(s->stmt[i]);
+        s->stmt[i] = NULL;
+    }
+    sqlite3_close(s->db);
+    s->db = NULL;
+    sink_marks_clear(&s->marks);
+}
+
 static void sqlite_close(void *self)
 {
     struct sqlite *s = self;
     if (s == NULL) {
         return;
     }
-    for (unsigned i = 0; i < STATEMENTS; i++) {
-        sqlite3_finalize(s->stmt[i]);
-    }
-    sqlite3_close(s->db);
-    sink_marks_clear(&s->marks);
+    close_db(s);
     sink_reader_deinit(&s->reader);
+    for (unsigned i = 0; i < FILES; i++) {
+        free(s->path[i]);
+    }
     free(s);
 }
 DEFINE_CLEANUP(void, sqlite_close)
@@ -414,15 +438,83 @@ static enum err write_all(struct sqlite *s, const struct sink_batch *batch)
     return query_run(&commit);
 }
 
+static struct file_id file_id(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (struct file_id){.dev = st.st_dev, .ino = st.st_ino} : (struct file_id){.ino = 0};
+}
+
+static bool is_ours(const struct sqlite *s, unsigned file)
+{
+    struct file_id now = file_id(s->path[file]);
+    return now.ino != 0 && now.ino == s->file[file].ino && now.dev == s->file[file].dev;
+}
+
+/* SQLite finds the log by name: closing would remove the log of a database that took our place, and opening would
+ * replay our old log into it. So it removes nothing, and we remove what is still ours. */
+static void abandon(struct sqlite *s)
+{
+    int keep = 1;
+    (void)sqlite3_file_control(s->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
+    close_db(s);
+    for (unsigned i = FILE_WAL; i < FILES; i++) {
+        if (is_ours(s, i)) {
+            unlink(s->path[i]);
+        }
+    }
+}
+
+static enum err prepare_db(struct sqlite *s, struct fault *reterr)
+{
+    const char *path = s->path[FILE_DB];
+    if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK) {
+        return sqlite_fault(reterr, s->db, path);
+    }
+    s->file[FILE_DB] = file_id(path);
+    (void)sqlite3_extended_result_codes(s->db, 1);
+    (void)sqlite3_busy_timeout(s->db, 5000); /* a reader that checkpoints, a person with a shell */
+    if (sqlite3_exec(s->db, "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = off", NULL,
+                     NULL, NULL) != SQLITE_OK) {
+        return sqlite_fault(reterr, s->db, path);
+    }
+    TRY(sqlite_schema_apply(s->db, path, reterr));
+    for (unsigned i = 0; i < STATEMENTS; i++) {
+        if (sqlite3_prepare_v3(s->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[i], NULL) != SQLITE_OK) {
+            return sqlite_fault(reterr, s->db, path);
+        }
+    }
+    s->file[FILE_WAL] = file_id(s->path[FILE_WAL]);
+    s->file[FILE_SHM] = file_id(s->path[FILE_SHM]);
+    return OK;
+}
+
+static enum err open_db(struct sqlite *s, struct fault *reterr)
+{
+    enum err err = prepare_db(s, reterr);
+    if (err != OK) {
+        close_db(s);
+    }
+    return err;
+}
+
 static enum err sqlite_write(void *self, const struct sink_batch *batch, struct fault *reterr)
 {
     struct sqlite *s = self;
+    if (s->db == NULL) {
+        TRY(open_db(s, reterr));
+    } else if (!is_ours(s, FILE_DB)) {
+        abandon(s);
+        return fault_set(reterr, ERR_IO,
+                         "%s is gone or was replaced while open; what it held is not delivered again",
+                         s->path[FILE_DB]);
+    }
     enum err err = write_all(s, batch);
     if (err == OK) {
         sink_marks_settle(&s->marks);
         return OK;
     }
-    (void)fault_set(reterr, err, "%s: %s (%s)", s->path, sqlite3_errmsg(s->db), err_name(err));
+    (void)fault_set(reterr, err, "%s: %s (%s)", s->path[FILE_DB], sqlite3_errmsg(s->db), err_name(err));
     if (sqlite3_get_autocommit(s->db) == 0) {
         (void)sqlite3_exec(s->db, "rollback", NULL, NULL, NULL);
     }
@@ -457,23 +549,13 @@ enum err sink_sqlite_open(const char *path, struct sink *ret_sink, struct fault 
     if (s == NULL || sink_reader_init(&s->reader) != OK) {
         return fault_set(reterr, ERR_NOMEM, "out of memory");
     }
-    snprintf(s->path, sizeof(s->path), "%s", path);
-    if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
-        SQLITE_OK) {
-        return sqlite_fault(reterr, s->db, path);
-    }
-    (void)sqlite3_extended_result_codes(s->db, 1);
-    (void)sqlite3_busy_timeout(s->db, 5000); /* a reader that checkpoints, a person with a shell */
-    if (sqlite3_exec(s->db, "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = off", NULL,
-                     NULL, NULL) != SQLITE_OK) {
-        return sqlite_fault(reterr, s->db, path);
-    }
-    TRY(sqlite_schema_apply(s->db, path, reterr));
-    for (unsigned i = 0; i < STATEMENTS; i++) {
-        if (sqlite3_prepare_v3(s->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[i], NULL) != SQLITE_OK) {
-            return sqlite_fault(reterr, s->db, path);
+    for (unsigned i = 0; i < FILES; i++) {
+        if (asprintf(&s->path[i], "%s%s", path, suffixes[i]) < 0) {
+            s->path[i] = NULL;
+            return fault_set(reterr, ERR_NOMEM, "out of memory");
         }
     }
+    TRY(open_db(s, reterr));
     *ret_sink = (struct sink){.ops = &sqlite_ops, .self = take(guard)};
     return OK;
 }

@@ -198,10 +198,17 @@ static void tell(struct bus *bus, enum bus_state state, const char *reason)
     }
 }
 
+#define REFUSED "the broker refused to subscribe to \""
+
+bool bus_reason_refused(const char *reason)
+{
+    return strstr(reason, REFUSED) != NULL;
+}
+
 void bus_went_up(struct bus *bus, const char *refused)
 {
     char reason[BUS_REASON_MAX];
-    const char *before = refused[0] ? "; the broker refused to subscribe to \"" : "";
+    const char *before = refused[0] ? "; " REFUSED : "";
     (void)snprintf(reason, sizeof(reason), "connected to %.120s port %u%s%s%.120s%s", bus->host ? bus->host : "the hub",
                    bus->port, bus->tls ? " over TLS" : "", before, refused, refused[0] ? "\"" : "");
     bus->stats.connects++;
@@ -212,7 +219,7 @@ void bus_went_up(struct bus *bus, const char *refused)
 void bus_refused_subscription(struct bus *bus, const char *filter)
 {
     char reason[BUS_REASON_MAX];
-    (void)snprintf(reason, sizeof(reason), "the broker refused to subscribe to \"%.200s\"", filter);
+    (void)snprintf(reason, sizeof(reason), REFUSED "%.200s\"", filter);
     tell(bus, BUS_UP, reason);
 }
 

@@ -79,6 +79,8 @@ void bus_set_handlers(struct bus *bus, const struct bus_handlers *handlers);
 enum err bus_subscribe(struct bus *bus, const char *filter, unsigned qos) MUST_CHECK;
 enum err bus_start(struct bus *bus) MUST_CHECK;
 enum bus_state bus_state(const struct bus *bus);
+/* Whether the reason of on_state(UP) names a subscription that the broker refused. */
+bool bus_reason_refused(const char *reason);
 
 /* topic is a complete topic name without wildcards. qos 0 or 1; with 1 the library repeats within the session only.
  * Never calls back. OK: handed over (not: delivered). ERR_AGAIN: down, or too much unsent; wait for on_state(UP) or

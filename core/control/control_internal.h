@@ -18,6 +18,7 @@ enum {
     CONTROL_BACKLOG = 64,               /* callers that wait in the kernel while 32 are served */
     CONTROL_IDLE_S = 5,                 /* without a byte */
     CONTROL_LIFE_S = 10,                /* of a connection, which is one request */
+    CONTROL_PAUSE_S = 1,                /* after a connection could not be accepted */
 };
 
 /* ERR_RANGE when the path does not fit into an address. */
@@ -27,8 +28,9 @@ enum err control_listen(const char *path, int *ret_fd, struct stat *ret_stat, st
 /* Removes the file if it is still the one of control_listen. */
 void control_unlink(const char *path, const struct stat *ours);
 
-/* For tests: connections under way; their longest life from now on. */
+/* For tests: connections under way; accepts that failed; a connection's longest life from now on. */
 unsigned control_server_connections(const struct control_server *server);
+unsigned control_server_failures(const struct control_server *server);
 void control_server_set_life(struct control_server *server, int64_t life_us);
 
 #endif

@@ -11,22 +11,28 @@
  * the bound the listener pauses; callers then wait in the kernel's backlog. BEV_OPT_CLOSE_ON_FREE ties the descriptor
  * to the last reference, so its number is not reused while a bufferevent still watches it; evhttp shuts it down when it
  * is done, so the caller sees the end at once.
+ *
+ * A connection that cannot be accepted (no descriptor is free) stays in the backlog and keeps the socket readable:
+ * the listener pauses for a second then, instead of trying as fast as it can.
  */
 #include "core/control/control.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/base/json.h"
 #include "core/control/control_internal.h"
+#include "core/log/log.h"
 
 /* While there are connections, ended ones are looked for so often. */
 static const int64_t SWEEP_US = 50 * MS_US;
@@ -45,7 +51,11 @@ struct control_server {
     struct evhttp *http;
     struct evconnlistener *listener; /* of http */
     struct loop_timer sweep_timer;
-    bool paused;
+    struct loop_timer resume_timer; /* pending: accepting failed just now */
+    bool full;                      /* the bound of connections is reached */
+    bool failing;                   /* said so, and nothing was accepted since */
+    unsigned failures;
+    struct control_server *next; /* in servers */
     struct connection connections[CONTROL_CONNECTIONS_MAX];
     unsigned connection_count;
     int64_t life_us; /* longest, of a connection */
@@ -53,6 +63,75 @@ struct control_server {
 struct control_request {
     const struct evkeyvalq *params;
 };
+
+/* libevent keeps one argument for a listener's two callbacks, and evhttp has taken it for itself: from that the
+ * server of a failed accept is found here. Locked, since each thread may have a loop with a server. */
+static struct {
+    pthread_mutex_t lock;
+    struct control_server *first;
+} servers = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void servers_add(struct control_server *server)
+{
+    pthread_mutex_lock(&servers.lock);
+    server->next = servers.first;
+    servers.first = server;
+    pthread_mutex_unlock(&servers.lock);
+}
+
+static void servers_remove(struct control_server *server)
+{
+    pthread_mutex_lock(&servers.lock);
+    for (struct control_server **at = &servers.first; *at != NULL; at = &(*at)->next) {
+        if (*at == server) {
+            *at = server->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&servers.lock);
+}
+
+static struct control_server *servers_find(const struct evconnlistener *listener)
+{
+    pthread_mutex_lock(&servers.lock);
+    struct control_server *server = servers.first;
+    while (server != NULL && server->listener != listener) {
+        server = server->next;
+    }
+    pthread_mutex_unlock(&servers.lock);
+    return server;
+}
+
+/* ---- the listener's pauses ---- */
+static void listen_or_pause(struct control_server *server)
+{
+    if (server->full || loop_timer_pending(&server->resume_timer)) {
+        evconnlistener_disable(server->listener);
+    } else {
+        evconnlistener_enable(server->listener);
+    }
+}
+
+static void on_resume(void *arg)
+{
+    listen_or_pause(arg);
+}
+
+static void on_accept_failed(struct evconnlistener *listener, void *arg)
+{
+    (void)arg; /* evhttp's */
+    int error = errno;
+    struct control_server *server = servers_find(listener);
+    assert(server != NULL);
+    server->failures++;
+    if (!server->failing) {
+        server->failing = true;
+        log_warn("a caller cannot be accepted, will try again every second", KV_STR("socket", server->path),
+                 KV_STR("reason", strerror(error)));
+    }
+    loop_timer_in(&server->resume_timer, CONTROL_PAUSE_S * SECOND_US);
+    listen_or_pause(server);
+}
 
 /* ---- connections ---- */
 static void sweep(struct control_server *server)
@@ -72,9 +151,9 @@ static void sweep(struct control_server *server)
             shutdown(bufferevent_getfd(c->bev), SHUT_RDWR); /* evhttp sees the end and frees its part */
         }
     }
-    if (server->paused && server->connection_count < CONTROL_CONNECTIONS_MAX) {
-        server->paused = false;
-        evconnlistener_enable(server->listener);
+    if (server->full && server->connection_count < CONTROL_CONNECTIONS_MAX) {
+        server->full = false;
+        listen_or_pause(server);
     }
 }
 
@@ -104,9 +183,13 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
     bufferevent_incref(bev);
     *place = (struct connection){.bev = bev, .since_us = loop_now_us(server->loop)};
     server->connection_count++;
+    if (server->failing) {
+        server->failing = false;
+        log_info("callers are accepted again", KV_STR("socket", server->path));
+    }
     if (server->connection_count == CONTROL_CONNECTIONS_MAX) {
-        server->paused = true;
-        evconnlistener_disable(server->listener);
+        server->full = true;
+        listen_or_pause(server);
     }
     if (!loop_timer_pending(&server->sweep_timer)) {
         loop_timer_in(&server->sweep_timer, SWEEP_US);
@@ -238,6 +321,8 @@ static enum err start(struct control_server *server, struct event_base *base, st
         return fault_set(reterr, ERR_IO, "cannot serve %s", server->path);
     }
     server->listener = evhttp_bound_socket_get_listener(bound);
+    servers_add(server);
+    evconnlistener_set_error_cb(server->listener, on_accept_failed);
     return OK;
 }
 
@@ -257,6 +342,7 @@ enum err control_server_new(struct loop *loop, const char *socket_path, const st
     server->arg = arg;
     server->life_us = CONTROL_LIFE_S * SECOND_US;
     loop_timer_init(&server->sweep_timer, loop, on_sweep, server);
+    loop_timer_init(&server->resume_timer, loop, on_resume, server);
     server->path = strdup(socket_path);
     if (server->path == NULL) {
         return ERR_NOMEM;
@@ -273,6 +359,8 @@ void control_server_free(struct control_server *server)
         return;
     }
     loop_timer_cancel(&server->sweep_timer);
+    loop_timer_cancel(&server->resume_timer);
+    servers_remove(server);
     if (server->listener != NULL) {
         control_unlink(server->path, &server->file);
     }
@@ -291,6 +379,11 @@ void control_server_free(struct control_server *server)
 unsigned control_server_connections(const struct control_server *server)
 {
     return server->connection_count;
+}
+
+unsigned control_server_failures(const struct control_server *server)
+{
+    return server->failures;
 }
 
 void control_server_set_life(struct control_server *server, int64_t life_us)

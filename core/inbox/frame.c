@@ -10,10 +10,10 @@
 /* ---- answers at once ---- */
 
 static void give_answer(struct inbox *inbox, const char *sender, uint64_t epoch, uint32_t boot, uint64_t hwm,
-                        enum window_verdict verdict)
+                        enum window_verdict verdict, uint32_t owner)
 {
     const struct inbox_answer answer = {
-        .sender = sender, .epoch = epoch, .boot = boot, .hwm = hwm, .verdict = verdict};
+        .sender = sender, .epoch = epoch, .boot = boot, .hwm = hwm, .verdict = verdict, .owner = owner};
     inbox->handlers.on_answer(inbox->handlers.arg, &answer);
 }
 
@@ -27,7 +27,8 @@ static void answer_at_once(struct inbox *inbox, struct inbox_streamed *st, uint3
     st->answered = verdict;
     st->answered_boot = boot;
     st->answered_us = now_us;
-    give_answer(inbox, inbox_streams_name(st), st->epoch, boot, st->s.hwm, verdict);
+    give_answer(inbox, inbox_streams_name(st), st->epoch, boot, st->s.hwm, verdict,
+                verdict == WINDOW_ROLLED_BACK ? st->s.boot : 0);
 }
 
 /* A stream that we do not have cannot remember when it was answered; a small table does. */
@@ -45,7 +46,7 @@ static void answer_stranger(struct inbox *inbox, const char *sender, const struc
     }
     inbox->strangers[slot].key = key;
     inbox->strangers[slot].at_us = now_us;
-    give_answer(inbox, sender, h->epoch, h->boot, 0, verdict);
+    give_answer(inbox, sender, h->epoch, h->boot, 0, verdict, 0);
 }
 
 /* The commit that covers the stream will answer. */

@@ -196,6 +196,7 @@ static void answer_after_commit(struct inbox *inbox, struct inbox_streamed *st, 
                                   .verdict = WINDOW_ACCEPT};
     if (closed_now) {
         answer.verdict = WINDOW_ROLLED_BACK;
+        answer.owner = st->s.boot;
         answer.boot = st->answered_boot; /* who is asking, not who was known */
         if (answer.boot == 0) {
             return; /* replaced: nobody asks */

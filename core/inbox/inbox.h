@@ -58,6 +58,7 @@ struct inbox_answer {
     uint32_t boot;
     uint64_t hwm; /* durable */
     enum window_verdict verdict;
+    uint32_t owner; /* ROLLED_BACK: the boot that the stream belonged to when it was closed; else 0 */
 };
 struct inbox_handlers {
     /* Turns an accepted entry into what is stored: appends the spool entry's body to out. The entry's first is
@@ -73,6 +74,9 @@ struct inbox_handlers {
     /* A stream was closed: an old image or a second instance. Called before it is durable, and again if a crash comes
      * first; inbox_batch gives the batch that makes it so. */
     void (*on_closed)(void *arg, const char *sender, uint64_t epoch, const struct window_stream *stream);
+    /* A new stream of this sender finds no room: why (constant text) says whose limit it is. Once per sender and
+     * minute; may be NULL. */
+    void (*on_too_many)(void *arg, const char *sender, const char *why);
     void *arg;
 };
 struct inbox_options {
@@ -87,6 +91,7 @@ struct inbox_stats {
     uint64_t frames, entries, duplicates, holes, forgotten, refused, stale, need_hello, closed, full, commits,
         failed_commits;
     uint64_t overrun; /* frames dropped behind a slow commit */
+    uint64_t too_many; /* times that a new stream found no room */
     uint64_t damaged_streams; /* records that did not verify at open */
     size_t streams;
 };

@@ -14,6 +14,7 @@
 #include "core/inbox/inbox.h"
 
 enum { INBOX_SENDER_STREAMS = 1024, INBOX_STRANGERS = 256 };
+#define INBOX_TOO_MANY_GAP_US MINUTE_US
 #define INBOX_ANSWER_GAP_US (5 * MS_US)
 /* A sender that has more to send is answered every so many frames, or when so long has passed: an answer costs the broker
  * as much as a frame. Half of the smallest window in use. */
@@ -77,6 +78,7 @@ struct inbox {
         int64_t at_us;
         uint64_t key;
     } strangers[INBOX_STRANGERS]; /* answers to streams that we do not have */
+    int64_t too_many_us; /* when a sender without any stream was last told of; 0 = never */
     struct loop_task submit;
     struct loop_timer delay;
     struct inbox_touched deferred; /* streams whose answer waits for more frames, or for the timer */
@@ -87,7 +89,7 @@ struct inbox {
 enum err inbox_streams_open(struct inbox *inbox, struct fault *reterr) MUST_CHECK;
 void inbox_streams_free(struct inbox *inbox);
 struct inbox_streamed *inbox_streams_find(struct inbox *inbox, const char *sender, uint64_t epoch);
-/* ERR_FULL: too many; ERR_NOMEM. */
+/* ERR_FULL: too many, and the owner has been told; ERR_NOMEM. */
 enum err inbox_streams_add(struct inbox *inbox, const char *sender, uint64_t epoch,
                            struct inbox_streamed **ret_stream) MUST_CHECK;
 const char *inbox_streams_name(const struct inbox_streamed *st);

@@ -17,6 +17,7 @@ struct inbox_sender {
     char name[ID_MAX + 1];
     struct inbox_streamed *streams; /* owned */
     unsigned count;
+    int64_t too_many_us; /* when the owner was last told; 0 = never */
     UT_hash_handle hh;
 };
 
@@ -61,11 +62,27 @@ struct inbox_streamed *inbox_streams_find(struct inbox *inbox, const char *name,
     return NULL;
 }
 
+static void tell_too_many(struct inbox *inbox, struct inbox_sender *sender, const char *name)
+{
+    int64_t *told_us = sender != NULL ? &sender->too_many_us : &inbox->too_many_us;
+    int64_t now_us = max_i64(loop_now_us(inbox->loop), 1);
+    inbox->stats.too_many++;
+    if (inbox->handlers.on_too_many == NULL || (*told_us != 0 && now_us - *told_us < INBOX_TOO_MANY_GAP_US)) {
+        return;
+    }
+    *told_us = now_us;
+    bool own = sender != NULL && sender->count >= INBOX_SENDER_STREAMS;
+    inbox->handlers.on_too_many(inbox->handlers.arg, name,
+                                own ? "it has 1,024 streams (epochs) already, more are not kept of one sender"
+                                    : "the streams of all senders have used up the table");
+}
+
 enum err inbox_streams_add(struct inbox *inbox, const char *name, uint64_t epoch, struct inbox_streamed **ret_stream)
 {
     struct inbox_sender *sender = find_sender(inbox, name);
     if (inbox->stats.streams >= inbox->options.max_streams ||
         (sender != NULL && sender->count >= INBOX_SENDER_STREAMS)) {
+        tell_too_many(inbox, sender, name);
         return ERR_FULL;
     }
     if (sender == NULL) {

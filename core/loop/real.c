@@ -13,11 +13,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "core/log/log.h"
 
 int64_t real_clock_us(void)
 {
@@ -177,6 +180,23 @@ struct event_base *loop_event_base(struct loop *loop)
     return loop->base;
 }
 
+/* ---- what libevent has to say ---- */
+/* One call site per severity: the rate limit counts sites. */
+static void on_libevent_message(int severity, const char *text)
+{
+    switch (severity) {
+    case EVENT_LOG_DEBUG: log_debug("libevent", KV_STR("text", text)); break;
+    case EVENT_LOG_MSG: log_info("libevent", KV_STR("text", text)); break;
+    case EVENT_LOG_WARN: log_warn("libevent", KV_STR("text", text)); break;
+    default: log_error("libevent", KV_STR("text", text)); break;
+    }
+}
+
+static void redirect_messages(void)
+{
+    event_set_log_callback(on_libevent_message);
+}
+
 /* ---- life ---- */
 static enum err open_base(struct loop *loop)
 {
@@ -204,6 +224,8 @@ static enum err open_internal(struct loop *loop, int fd, event_callback_fn fn, s
 
 enum err loop_new(struct loop **ret_loop)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, redirect_messages);
     CLEANUP(loop_freep) struct loop *loop = calloc(1, sizeof(*loop));
     if (loop == NULL) {
         return ERR_NOMEM;

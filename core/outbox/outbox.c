@@ -87,6 +87,18 @@ static void on_retry(void *arg)
     outbox_kick(o);
 }
 
+void outbox_greet(struct outbox *o)
+{
+    window_sender_greet(&o->window);
+    loop_timer_in(&o->greet, OUTBOX_GREET_US);
+    loop_task_post(&o->pump);
+}
+
+static void on_greet(void *arg)
+{
+    outbox_greet(arg);
+}
+
 /* ---- trimming ---- */
 
 static void on_trimmed(void *arg, enum err result)
@@ -160,6 +172,7 @@ enum err outbox_new(struct loop *loop, struct store *store, struct spool *spool,
     loop_timer_init(&o->deadline, loop, on_deadline, o);
     loop_timer_init(&o->trim, loop, trim_now, o);
     loop_timer_init(&o->retry, loop, on_retry, o);
+    loop_timer_init(&o->greet, loop, on_greet, o);
     TRY(outbox_frame_init(&o->frame, &o->options));
     o->replaces = spool_origin(spool);
     TRY(outbox_record_open(o));
@@ -178,6 +191,7 @@ void outbox_free(struct outbox *o)
     loop_timer_cancel(&o->deadline);
     loop_timer_cancel(&o->trim);
     loop_timer_cancel(&o->retry);
+    loop_timer_cancel(&o->greet);
     outbox_frame_deinit(&o->frame);
     free(o);
 }
@@ -187,12 +201,14 @@ void outbox_connected(struct outbox *o)
     o->connected = true;
     o->blocked = false;
     window_sender_connected(&o->window);
+    loop_timer_in(&o->greet, OUTBOX_GREET_US);
     loop_task_post(&o->pump);
 }
 
 void outbox_disconnected(struct outbox *o)
 {
     o->connected = false;
+    loop_timer_cancel(&o->greet);
     window_sender_disconnected(&o->window);
     set_deadline(o);
 }
@@ -203,22 +219,27 @@ void outbox_kick(struct outbox *o)
     loop_task_post(&o->pump);
 }
 
-static void roll_back(struct outbox *o, uint64_t hwm)
+/* What the receiver has of this history stays under the old epoch, the rest goes into the new one. What stands above the
+ * fork is not ours, unless the stream was ours when it was closed; what was acknowledged to us is in any case. */
+static void roll_back(struct outbox *o, uint64_t hwm, uint32_t owner)
 {
     o->rolled_back = true;
     loop_timer_cancel(&o->trim);
     set_deadline(o);
-    o->handlers.on_rolled_back(o->handlers.arg, min_u64(hwm, o->boot_top));
+    uint64_t keep_above = owner == o->options.boot ? hwm : min_u64(hwm, o->boot_top);
+    keep_above = max_u64(keep_above, outbox_acked(o));
+    o->handlers.on_rolled_back(o->handlers.arg, min_u64(keep_above, spool_durable(o->spool)));
 }
 
-void outbox_answer(struct outbox *o, uint64_t epoch, uint32_t boot, enum window_verdict verdict, uint64_t hwm)
+void outbox_answer(struct outbox *o, uint64_t epoch, uint32_t boot, enum window_verdict verdict, uint64_t hwm,
+                   uint32_t owner)
 {
     if (epoch != spool_epoch(o->spool) || boot != o->options.boot || o->rolled_back) {
         return;
     }
     bool moved = window_sender_answer(&o->window, verdict, hwm, loop_now_us(o->loop));
     if (o->window.state == WINDOW_STALE_EPOCH) {
-        roll_back(o, hwm);
+        roll_back(o, hwm, owner);
         return;
     }
     outbox_record_write(o);

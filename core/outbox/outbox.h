@@ -40,6 +40,8 @@ struct outbox_handlers {
     enum err (*on_damaged)(void *arg, uint64_t first, uint64_t last, struct buffer *out);
     void *arg;
 };
+#define OUTBOX_GREET_US (10 * MINUTE_US)
+
 struct outbox_options {
     struct window_sender_options window;
     size_t frame_bytes;     /* payload bytes per frame aimed at; a larger entry goes alone; 0 = 16 KiB */
@@ -59,8 +61,13 @@ void outbox_connected(struct outbox *outbox);
 void outbox_disconnected(struct outbox *outbox);
 /* New durable entries, or room on the bus: sends what may be sent, at the end of the round. */
 void outbox_kick(struct outbox *outbox);
-/* Ignored when epoch or boot are not ours. */
-void outbox_answer(struct outbox *outbox, uint64_t epoch, uint32_t boot, enum window_verdict verdict, uint64_t hwm);
+/* Ignored when epoch or boot are not ours. owner: with ROLLED_BACK, the boot that the stream belonged to when it was closed
+ * (0 = not said): if that is ours, everything up to hwm is ours as well and is not sent again under the new epoch. */
+void outbox_answer(struct outbox *outbox, uint64_t epoch, uint32_t boot, enum window_verdict verdict, uint64_t hwm,
+                   uint32_t owner);
+/* The receiver may have lost what it knew of us (it asked another lane for its hello): says hello soon. Done by the outbox
+ * itself on every connect and every OUTBOX_GREET_US. */
+void outbox_greet(struct outbox *outbox);
 /* After spool_rebase has settled: a new epoch that replaces the old one (spool_origin, which a later start says as
  * well). */
 void outbox_restart(struct outbox *outbox, uint64_t replaces);

@@ -41,7 +41,7 @@ struct outbox {
     /* trims */
     bool trim_under_way;
     struct loop_task pump;
-    struct loop_timer deadline, trim, retry;
+    struct loop_timer deadline, trim, retry, greet;
 };
 
 enum err outbox_frame_init(struct outbox_frame *frame, const struct outbox_options *options) MUST_CHECK;

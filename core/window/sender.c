@@ -96,11 +96,18 @@ void window_sender_durable(struct window_sender *s, uint64_t top)
     s->top = max_u64(s->top, top);
 }
 
-/* Something waits above the hold and nothing below it is left to carry the hello. */
+/* Nothing that may go is left to carry the hello: all is acknowledged, or held. A receiver that has lost its store learns
+ * only from a frame what it no longer knows; without this an idle stream would never be missed. */
 static bool needs_carrier(const struct window_sender *s)
 {
-    return s->base > s->hold && s->base > 1 && s->top > s->hold && !s->hello_acked && s->flight_count == 0 &&
-           s->deadline_us == 0;
+    return s->base > 1 && !s->hello_acked && s->flight_count == 0 && s->deadline_us == 0;
+}
+
+void window_sender_greet(struct window_sender *s)
+{
+    if (s->state == WINDOW_SEND || s->state == WINDOW_WAIT) {
+        s->hello_acked = false;
+    }
 }
 
 bool window_sender_may_send(const struct window_sender *s, int64_t now_us, uint64_t *ret_from)

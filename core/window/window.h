@@ -54,14 +54,17 @@
  * top at the *first* start after the last one that the receiver answered, not at the last start: a restored sender
  * that starts twice before it is heard would else hide its fork behind new entries, whose numbers the receiver
  * takes for duplicates: silent loss. So the owner keeps {boot_top, answered?} durably and holds
- * (window_sender_hold) what is above boot_top until "answered" is durable; core/outbox does. If nothing at or below
- * boot_top is left to carry the hello, the number base - 1 is sent again with any body (may_send gives it): the
- * receiver has it and looks at the header only. What remains: an image taken between a start and its first answer,
+ * (window_sender_hold) what is above boot_top until "answered" is durable; core/outbox does. What remains: an image taken between a start and its first answer,
  * restored after that start was heard, does not know how far that start got; what it had then reaches the receiver
  * a second time, in a new epoch, with the alarm of the closed stream; and so does what an image held back when the
  * same image is restored again after a new epoch was begun from it. An image of an epoch without any number has
  * nothing to carry a hello and is not held. And a sender and a receiver that are both set back have no witness of
  * what was between them.
+ *
+ * Carrier. If nothing that may go is left to carry the hello, the number base - 1 is sent again with a gap for its body
+ * (may_send gives it). A receiver that has it looks at the header only. One that has lost its store takes it as
+ * FORGOTTEN: so also a stream that is idle, an alarm lane above all, is missed and declared. Said on every connect, when
+ * another lane was asked for its hello, and now and then (core/outbox).
  *
  * Retransmission timeout: RFC 6298 (SRTT, RTTVAR, Karn's rule), bounds min_rto_us..max_rto_us.
  */
@@ -153,6 +156,8 @@ void window_sender_durable(struct window_sender *s, uint64_t top);
 /* May a frame go out now? *ret_from = its first number: next, or base - 1 for a frame of that one number that only
  * carries the hello. */
 bool window_sender_may_send(const struct window_sender *s, int64_t now_us, uint64_t *ret_from);
+/* Says hello again, with the next frame or, when there is none, with number base - 1: does the receiver still know us? */
+void window_sender_greet(struct window_sender *s);
 /* Fills in what the window knows of a frame first..last: numbers, top, hello. first may be below next (an entry that
  * covers a range is sent whole). The rest of the header is the owner's, replaces included unless the window claims.
  * */

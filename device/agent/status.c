@@ -14,6 +14,10 @@ static void why_json(const struct agent *a, const struct report_stats *s, struct
     if (bus_state(a->bus) != BUS_UP) {
         json_str(j, NULL, "not connected to the broker");
     }
+    char unheard[REPORT_WHY_MAX];
+    if (report_unheard(a->report, unheard)) {
+        json_str(j, NULL, unheard);
+    }
     if (store_broken(a->store)) {
         json_str(j, NULL, "the store is broken");
     } else if (s->failing) {
@@ -27,7 +31,9 @@ static void why_json(const struct agent *a, const struct report_stats *s, struct
 
 static bool degraded(const struct agent *a, const struct report_stats *s)
 {
-    return !report_ready(a->report) || bus_state(a->bus) != BUS_UP || store_broken(a->store) || s->failing || a->beyond;
+    char unheard[REPORT_WHY_MAX];
+    return !report_ready(a->report) || bus_state(a->bus) != BUS_UP || report_unheard(a->report, unheard) ||
+           store_broken(a->store) || s->failing || a->beyond;
 }
 
 /* How long the room that is left lasts at the rate since the start; -1 = not known yet. */

@@ -269,6 +269,9 @@ static void rebased(struct lane *lane)
     uint64_t epoch = spool_epoch(lane->spool);
     lane->rebase_due = false;
     lane->describe_due = true;
+    if (lane->id == LANE_BULK) {
+        report_close_block(r); /* begun meanwhile, for a place in the old epoch */
+    }
     lane->gap_first = lane->gap_last = 0;
     r->stats.rebases++;
     outbox_restart(lane->outbox, lane->replaces);

@@ -2,8 +2,51 @@
 /*
  * Outboxes <-> bus: frames out on <...>/tele at QoS 0, acknowledgements in on <...>/ack.
  */
+#include <assert.h>
+#include <stdio.h>
+
 #include "core/log/log.h"
 #include "device/report/report_internal.h"
+
+/* ---- connected, but not heard ---- */
+
+static void look_for_silence(struct report *r)
+{
+    struct silence_lane lanes[LANE_COUNT];
+    for (unsigned i = 0; i < LANE_COUNT; i++) {
+        const struct lane *lane = &r->lanes[i];
+        uint64_t durable = spool_durable(lane->spool);
+        lanes[i] = (struct silence_lane){spool_epoch(lane->spool), durable,
+                                         lane->outbox ? outbox_acked(lane->outbox) : durable};
+    }
+    char why[SILENCE_WHY_MAX];
+    switch (silence_look(&r->silence, r->up, lanes, loop_now_us(r->loop))) {
+    case SILENCE_BEGAN:
+        (void)report_unheard(r, why);
+        log_warn("nothing is acknowledged", KV_STR("device", r->device), KV_STR("reason", why));
+        break;
+    case SILENCE_ENDED:
+        log_info("the gateway acknowledges again", KV_STR("device", r->device), KV_STR("gateway", r->gateway));
+        break;
+    case SILENCE_NO_NEWS:
+        break;
+    }
+}
+
+void report_look_for_silence(void *arg)
+{
+    struct report *r = arg;
+    look_for_silence(r);
+    loop_timer_in(&r->silence_timer, SILENCE_LOOK_US);
+}
+
+bool report_unheard(const struct report *r, char ret_why[REPORT_WHY_MAX])
+{
+    static_assert((int)REPORT_WHY_MAX >= (int)SILENCE_WHY_MAX, "the sentence must fit");
+    char peer[ID_MAX + 16];
+    snprintf(peer, sizeof peer, "the gateway %s", r->gateway);
+    return silence_why(&r->silence, peer, "this device", loop_now_us(r->loop), ret_why);
+}
 
 /* ---- bus ---- */
 
@@ -22,26 +65,41 @@ static void on_message(void *arg, struct slice topic, struct slice payload, bool
     struct lane *lane = &r->lanes[ack.lane];
     if (lane->outbox != NULL) {
         r->stats.acks++;
-        outbox_answer(lane->outbox, ack.epoch, ack.boot, ack.verdict, ack.hwm);
+        if (ack.epoch == spool_epoch(lane->spool) && ack.boot == r->boot) {
+            silence_answer(&r->silence, ack.lane, ack.verdict);
+        }
+        outbox_answer(lane->outbox, ack.epoch, ack.boot, ack.verdict, ack.hwm, ack.owner);
+        for (unsigned i = 0; i < LANE_COUNT && ack.verdict == WINDOW_NEED_HELLO; i++) {
+            if (i != ack.lane && r->lanes[i].outbox != NULL) {
+                outbox_greet(r->lanes[i].outbox);
+            }
+        }
+        look_for_silence(r);
     }
 }
 
 static void on_state(void *arg, enum bus_state state, const char *reason)
 {
     struct report *r = arg;
-    if (state == BUS_UP) {
+    bool was_up = r->up;
+    r->up = state == BUS_UP;
+    if (state == BUS_UP && bus_reason_refused(reason)) {
+        log_warn("connected, but the broker refuses what we must read", KV_STR("device", r->device),
+                 KV_STR("reason", reason));
+    } else if (state == BUS_UP) {
         log_info("connected", KV_STR("device", r->device), KV_STR("reason", reason));
     } else {
         log_warn("not connected", KV_STR("device", r->device), KV_STR("reason", reason));
     }
     for (unsigned i = 0; i < LANE_COUNT; i++) {
         struct outbox *outbox = r->lanes[i].outbox;
-        if (outbox != NULL && state == BUS_UP) {
+        if (outbox != NULL && r->up && !was_up) { /* UP comes twice when a subscription is refused later */
             outbox_connected(outbox);
-        } else if (outbox != NULL) {
+        } else if (outbox != NULL && !r->up) {
             outbox_disconnected(outbox);
         }
     }
+    look_for_silence(r);
 }
 
 static void on_writable(void *arg)
@@ -138,7 +196,7 @@ static void outbox_on_acked(void *arg, uint64_t acked)
 }
 
 /* Called for an entry that does not verify; for the part of a declared gap that may go before the rest; and for a frame
- * that only says hello, whose body nobody reads. */
+ * that only says hello, whose body is read only by a gateway that has lost its store. */
 static enum err outbox_damaged(void *arg, uint64_t first, uint64_t last, struct buffer *out)
 {
     struct lane *lane = arg;
@@ -150,7 +208,10 @@ static enum err outbox_damaged(void *arg, uint64_t first, uint64_t last, struct 
         log_error("a stored record is damaged, declared lost", KV_U64("lane", lane->id), KV_U64("first", first),
                   KV_U64("last", last));
     }
-    return wire_gap_pack(first, last, declared ? WEIR__V1__GAP_REASON__OVERFLOW : WEIR__V1__GAP_REASON__DAMAGED,
+    Weir__V1__GapReason reason = declared                                ? WEIR__V1__GAP_REASON__OVERFLOW
+                                 : last <= outbox_acked(lane->outbox) ? WEIR__V1__GAP_REASON__RECEIVER_LOST
+                                                                      : WEIR__V1__GAP_REASON__DAMAGED;
+    return wire_gap_pack(first, last, reason,
                          (uint64_t)max_i64(loop_wall_us(r->loop), 0), out);
 }
 

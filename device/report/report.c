@@ -178,6 +178,7 @@ enum err report_new(struct loop *loop, struct bus *bus, struct store *store, con
     loop_timer_init(&r->age_timer, loop, age_over, r);
     loop_timer_init(&r->retry_timer, loop, report_commit_retry, r);
     loop_timer_init(&r->trim_timer, loop, report_commit_trims, r);
+    loop_timer_init(&r->silence_timer, loop, report_look_for_silence, r);
     loop_task_init(&r->commit_task, loop, report_commit_run, r);
     TRY(report_fill(r, reterr));
     *ret_report = take(r);
@@ -194,6 +195,7 @@ void report_started(struct report *r)
         }
     }
     r->ready = true;
+    report_look_for_silence(r);
     if (r->on_ready != NULL) {
         r->on_ready(r->arg);
     }
@@ -207,6 +209,7 @@ void report_free(struct report *r)
     loop_timer_cancel(&r->age_timer);
     loop_timer_cancel(&r->retry_timer);
     loop_timer_cancel(&r->trim_timer);
+    loop_timer_cancel(&r->silence_timer);
     loop_task_cancel(&r->commit_task);
     for (unsigned i = 0; i < LANE_COUNT; i++) {
         outbox_free(r->lanes[i].outbox);

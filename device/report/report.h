@@ -90,6 +90,9 @@ void report_flush(struct report *report);
 /* Nothing is pending and everything durable is acknowledged. */
 bool report_drained(const struct report *report);
 void report_stats(const struct report *report, struct report_stats *ret_stats);
+/* The sentence that says that the bus is up and yet the gateway acknowledges nothing; false when that is not so. */
+enum { REPORT_WHY_MAX = 256 };
+bool report_unheard(const struct report *report, char ret_why[REPORT_WHY_MAX]);
 int64_t report_unsynced_us(const struct report *report);
 
 #endif

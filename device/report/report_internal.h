@@ -12,6 +12,7 @@
 #ifndef DEVICE_REPORT_REPORT_INTERNAL_H
 #define DEVICE_REPORT_REPORT_INTERNAL_H
 
+#include "core/silence/silence.h"
 #include "core/spool/spool.h"
 #include "device/report/builder.h"
 #include "device/report/queue.h"
@@ -77,6 +78,9 @@ struct report {
     int64_t placed_us;      /* loop time of the last prepare() */
     int64_t sample_wall_us; /* wall clock at that time */
 
+    bool up;                /* what the bus last said */
+    struct silence silence;
+    struct loop_timer silence_timer;
     struct loop_timer age_timer, retry_timer;
     struct loop_task commit_task;
     struct store_batch *next_batch; /* owned; trims that wait for the next commit, TRIM_WAIT_US at most */
@@ -119,5 +123,6 @@ uint64_t lane_next(const struct lane *lane);
 /* ---- link.c ---- */
 enum err report_link_init(struct report *r) MUST_CHECK; /* handlers and subscription */
 enum err report_outbox_new(struct lane *lane) MUST_CHECK;
+void report_look_for_silence(void *report); /* timer */
 
 #endif

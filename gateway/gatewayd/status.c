@@ -30,8 +30,11 @@ static void write_state(struct json *j, const struct gateway *g, const struct st
     bool plant_up = g->ingest != NULL && bus_state(g->down) == BUS_UP;
     bool parent_up = g->up == NULL || (g->uplink != NULL && bus_state(g->up) == BUS_UP);
     bool nearly_full = usage->used_bytes >= usage->cap_bytes / 100 * NEARLY_FULL_PCT;
+    char unheard[UPLINK_WHY_MAX] = "";
+    bool heard = g->uplink == NULL || !uplink_unheard(g->uplink, unheard);
     bool broken = store_broken(g->store) || g->failure[0] != '\0';
-    json_str(j, "state", plant_up && parent_up && !nearly_full && !broken && !g->stopping ? "ok" : "degraded");
+    bool fine = plant_up && parent_up && heard && !nearly_full && !broken && !g->stopping;
+    json_str(j, "state", fine ? "ok" : "degraded");
     json_array(j, "why");
     if (g->ingest == NULL && !broken) {
         json_str(j, NULL, "starting: the store has not taken the start yet");
@@ -41,6 +44,9 @@ static void write_state(struct json *j, const struct gateway *g, const struct st
     }
     if (!parent_up) {
         json_str(j, NULL, "the parent's broker is not connected");
+    }
+    if (!heard) {
+        json_str(j, NULL, unheard);
     }
     if (nearly_full) {
         json_str(j, NULL, "the store is nearly full");
@@ -87,6 +93,7 @@ static void write_counters(struct json *j, const struct gateway *g, const struct
         {"holes", s->inbox.holes},
         {"forgotten", s->inbox.forgotten},
         {"refused", s->inbox.refused},
+        {"too_many_streams", s->inbox.too_many},
         {"stale", s->inbox.stale},
         {"need_hello", s->inbox.need_hello},
         {"closed", s->inbox.closed},

@@ -7,7 +7,7 @@ struct ingest {
     struct fleet *fleet;
     struct receive *receive;
     struct ingest_handlers handlers;
-    bool held;
+    bool held, up;
 };
 
 static bool admit(void *arg, const char *sender, size_t bytes)
@@ -33,6 +33,9 @@ static void on_refused(void *arg, const char *sender, enum receive_refusal refus
         break;
     case RECEIVE_BAD_RECORD:
         log_warn("bad record, declared as a gap", KV_STR("device", sender), KV_STR("reason", why));
+        break;
+    case RECEIVE_TOO_MANY:
+        log_warn("stream refused, nothing of it is taken", KV_STR("device", sender), KV_STR("reason", why));
         break;
     case RECEIVE_BAD_FRAME:
     case RECEIVE_BAD_CHANNEL:
@@ -67,11 +70,17 @@ static void on_message(void *arg, struct slice topic, struct slice payload, bool
 static void on_state(void *arg, enum bus_state state, const char *reason)
 {
     struct ingest *g = arg;
-    if (state == BUS_UP) {
-        log_info("plant's broker connected");
-        receive_resume(g->receive);
+    bool was_up = g->up;
+    g->up = state == BUS_UP;
+    if (state == BUS_UP && bus_reason_refused(reason)) {
+        log_warn("plant's broker connected, but it refuses what we must read", KV_STR("reason", reason));
+    } else if (state == BUS_UP) {
+        log_info("plant's broker connected", KV_STR("reason", reason));
     } else {
         log_warn("plant's broker not connected", KV_STR("reason", reason));
+    }
+    if (g->up && !was_up) { /* UP comes twice when a subscription is refused later */
+        receive_resume(g->receive);
     }
 }
 

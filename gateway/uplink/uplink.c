@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/uplink/uplink.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "core/log/log.h"
+#include "core/silence/silence.h"
 #include "proto/receive/receive.h"
 #include "proto/topic/topic.h"
 #include "proto/wire/wire.h"
@@ -29,7 +31,9 @@ struct uplink {
     char up_topic[TOPIC_MAX + 1], ack_topic[TOPIC_MAX + 1];
     struct buffer frame;
     struct slice bodies[WIRE_RECORDS_MAX];
-    struct loop_timer rebase_timer;
+    struct loop_timer rebase_timer, silence_timer;
+    struct silence silence;
+    bool up; /* what the bus last said */
     uint64_t bad_acks, retained_ignored, rebased;
 };
 
@@ -148,6 +152,44 @@ static void on_rolled_back(void *arg, uint64_t keep_above)
     loop_timer_in(&u->rebase_timer, 0);
 }
 
+/* ---- connected, but not heard ---- */
+bool uplink_unheard(const struct uplink *u, char ret_why[UPLINK_WHY_MAX])
+{
+    static_assert((int)UPLINK_WHY_MAX >= (int)SILENCE_WHY_MAX, "the sentence must fit");
+    char peer[ID_MAX + 16];
+    snprintf(peer, sizeof(peer), "the parent %s", u->parent);
+    return silence_why(&u->silence, peer, "this gateway", loop_now_us(u->loop), ret_why);
+}
+
+static void look_for_silence(struct uplink *u)
+{
+    struct silence_lane lanes[INBOX_LANES];
+    for (unsigned i = 0; i < INBOX_LANES; i++) {
+        struct lane *lane = &u->lane[i];
+        lanes[i] = (struct silence_lane){spool_epoch(lane->spool), spool_durable(lane->spool),
+                                         outbox_acked(lane->outbox)};
+    }
+    char why[UPLINK_WHY_MAX];
+    switch (silence_look(&u->silence, u->up, lanes, loop_now_us(u->loop))) {
+    case SILENCE_BEGAN:
+        (void)uplink_unheard(u, why);
+        log_warn("nothing is acknowledged", KV_STR("reason", why));
+        break;
+    case SILENCE_ENDED:
+        log_info("the parent acknowledges again", KV_STR("parent", u->parent));
+        break;
+    case SILENCE_NO_NEWS:
+        break;
+    }
+}
+
+static void on_silence_timer(void *arg)
+{
+    struct uplink *u = arg;
+    look_for_silence(u);
+    loop_timer_in(&u->silence_timer, SILENCE_LOOK_US);
+}
+
 /* ---- the parent's bus ---- */
 static void on_message(void *arg, struct slice topic, struct slice payload, bool retained)
 {
@@ -164,26 +206,35 @@ static void on_message(void *arg, struct slice topic, struct slice payload, bool
     }
     for (unsigned i = 0; i < INBOX_LANES; i++) { /* epochs are unique; an outbox ignores what is not its own */
         if (ack.epoch == spool_epoch(u->lane[i].spool)) {
-            outbox_answer(u->lane[i].outbox, ack.epoch, ack.boot, ack.verdict, ack.hwm);
+            silence_answer(&u->silence, i, ack.verdict);
+            outbox_answer(u->lane[i].outbox, ack.epoch, ack.boot, ack.verdict, ack.hwm, ack.owner);
+        } else if (ack.verdict == WINDOW_NEED_HELLO) {
+            outbox_greet(u->lane[i].outbox);
         }
     }
+    look_for_silence(u);
 }
 
 static void on_state(void *arg, enum bus_state state, const char *reason)
 {
     struct uplink *u = arg;
-    if (state == BUS_UP) {
-        log_info("parent's broker connected");
+    bool was_up = u->up;
+    u->up = state == BUS_UP;
+    if (state == BUS_UP && bus_reason_refused(reason)) {
+        log_warn("parent's broker connected, but it refuses what we must read", KV_STR("reason", reason));
+    } else if (state == BUS_UP) {
+        log_info("parent's broker connected", KV_STR("reason", reason));
     } else {
         log_warn("parent's broker not connected", KV_STR("reason", reason));
     }
     for (unsigned i = 0; i < INBOX_LANES; i++) {
-        if (state == BUS_UP) {
+        if (u->up && !was_up) { /* UP comes twice when a subscription is refused later */
             outbox_connected(u->lane[i].outbox);
-        } else {
+        } else if (!u->up) {
             outbox_disconnected(u->lane[i].outbox);
         }
     }
+    look_for_silence(u);
 }
 
 static void on_writable(void *arg)
@@ -257,6 +308,7 @@ enum err uplink_new(struct loop *loop, struct bus *bus, struct store *store, str
     topic_format(u->parent_site, u->parent, u->gateway, TOPIC_ACK, u->ack_topic);
     buffer_init(&u->frame, WIRE_FRAME_MAX + FRAME_OVERHEAD);
     loop_timer_init(&u->rebase_timer, loop, on_rebase_timer, u);
+    loop_timer_init(&u->silence_timer, loop, on_silence_timer, u);
     for (uint8_t i = 0; i < INBOX_LANES; i++) {
         enum err err = make_lane(u, i, spools[i], options);
         if (err != OK) {
@@ -268,6 +320,7 @@ enum err uplink_new(struct loop *loop, struct bus *bus, struct store *store, str
     if (bus_subscribe(bus, u->ack_topic, 0) != OK) {
         return fault_set(reterr, ERR_NOMEM, "out of memory");
     }
+    loop_timer_in(&u->silence_timer, SILENCE_LOOK_US);
     *ret_uplink = take(u);
     return OK;
 }
@@ -278,6 +331,7 @@ void uplink_free(struct uplink *u)
         return;
     }
     loop_timer_cancel(&u->rebase_timer);
+    loop_timer_cancel(&u->silence_timer);
     for (unsigned i = 0; i < INBOX_LANES; i++) {
         outbox_free(u->lane[i].outbox);
     }

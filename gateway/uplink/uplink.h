@@ -65,6 +65,10 @@ struct uplink_stats {
     struct uplink_lane_stats lane[INBOX_LANES];
     uint64_t frames, repeated_frames, timeouts, bad_acks, retained_ignored, rebased;
 };
+/* The sentence that says that the parent's bus is up and yet the parent acknowledges nothing; false when that is not
+ * so. */
+enum { UPLINK_WHY_MAX = 256 };
+bool uplink_unheard(const struct uplink *uplink, char ret_why[UPLINK_WHY_MAX]);
 void uplink_stats(const struct uplink *uplink, struct uplink_stats *ret_stats);
 
 #endif

@@ -40,6 +40,8 @@ const char *receive_refusal_name(enum receive_refusal refusal)
         return "record";
     case RECEIVE_QUOTA:
         return "quota";
+    case RECEIVE_TOO_MANY:
+        return "too many streams";
     }
     return "unknown";
 }
@@ -89,6 +91,7 @@ static void on_answer(void *arg, const struct inbox_answer *answer)
                                  .hwm = answer->hwm,
                                  .boot = answer->boot,
                                  .lane = stream ? stream->lane : r->frame.header.lane,
+                                 .owner = answer->owner,
                                  .verdict = answer->verdict};
     publish_ack(r, answer->sender, &ack);
 }
@@ -122,6 +125,11 @@ static void on_closed(void *arg, const char *sender, uint64_t epoch, const struc
     r->handlers.on_closed(r->handlers.arg, sender, epoch, stream);
 }
 
+static void on_too_many(void *arg, const char *sender, const char *why)
+{
+    refuse(arg, sender, RECEIVE_TOO_MANY, why);
+}
+
 enum err receive_new(struct loop *loop, struct bus *bus, struct store *store, struct spool *const spools[INBOX_LANES],
                      const struct receive_options *options, const struct receive_handlers *handlers,
                      struct receive **ret_receive, struct fault *reterr)
@@ -146,6 +154,7 @@ enum err receive_new(struct loop *loop, struct bus *bus, struct store *store, st
                                    .on_answer = on_answer,
                                    .on_durable = on_durable,
                                    .on_closed = on_closed,
+                                   .on_too_many = on_too_many,
                                    .arg = r};
     TRY(inbox_new(loop, store, spools, &options->inbox, &inbox, &r->inbox, reterr));
     *ret_receive = take(r);

@@ -41,6 +41,7 @@ enum receive_refusal {
     RECEIVE_BAD_CHANNEL,  /* Records where only Forwards are taken */
     RECEIVE_BAD_RECORD,   /* became a gap */
     RECEIVE_QUOTA,
+    RECEIVE_TOO_MANY,     /* a new stream, above what is kept of one sender or of all; once per sender and minute */
 };
 const char *receive_refusal_name(enum receive_refusal refusal);
 

@@ -10,7 +10,7 @@
 #include "core/base/cursor.h"
 #include "proto/wire/wire_internal.h"
 
-enum { ACK_VERSION = 1, ACK_EPOCH, ACK_BOOT, ACK_HWM, ACK_VERDICT, ACK_LANE };
+enum { ACK_VERSION = 1, ACK_EPOCH, ACK_BOOT, ACK_HWM, ACK_VERDICT, ACK_LANE, ACK_OWNER };
 enum {
     FORWARD_DEVICE = 1,
     FORWARD_EPOCH,
@@ -26,6 +26,7 @@ enum {
 static const uint8_t ack_kinds[] = {
     [ACK_VERSION] = KIND_VARINT, [ACK_EPOCH] = KIND_FIXED64,  [ACK_BOOT] = KIND_FIXED32,
     [ACK_HWM] = KIND_VARINT,     [ACK_VERDICT] = KIND_VARINT, [ACK_LANE] = KIND_VARINT,
+    [ACK_OWNER] = KIND_FIXED32,
 };
 static const uint8_t forward_kinds[] = {
     [FORWARD_DEVICE] = KIND_BYTES,  [FORWARD_EPOCH] = KIND_FIXED64,      [FORWARD_FIRST] = KIND_VARINT,
@@ -59,6 +60,7 @@ enum err wire_ack_decode(struct slice in, struct wire_ack *ret_ack)
         case ACK_HWM: ack.hwm = f.value; break;
         case ACK_VERDICT: verdict = f.value; break;
         case ACK_LANE: lane = f.value; break;
+        case ACK_OWNER: ack.owner = (uint32_t)f.value; break;
         default: break;
         }
     }
@@ -77,7 +79,7 @@ enum err wire_ack_decode(struct slice in, struct wire_ack *ret_ack)
 
 void wire_ack_encode(const struct wire_ack *ack, struct buffer *out)
 {
-    uint8_t text[4 * PEN_VARINT_MAX + PEN_FIXED64_MAX + PEN_FIXED32_MAX];
+    uint8_t text[4 * PEN_VARINT_MAX + PEN_FIXED64_MAX + 2 * PEN_FIXED32_MAX];
     struct pen p = {text};
     pen_varint(&p, ACK_VERSION, WIRE_VERSION);
     pen_fixed64(&p, ACK_EPOCH, ack->epoch);
@@ -85,6 +87,7 @@ void wire_ack_encode(const struct wire_ack *ack, struct buffer *out)
     pen_varint(&p, ACK_HWM, ack->hwm);
     pen_varint(&p, ACK_VERDICT, ack->verdict);
     pen_varint(&p, ACK_LANE, ack->lane);
+    pen_fixed32(&p, ACK_OWNER, ack->owner);
     buffer_put(out, text, (size_t)(p.at - text));
 }
 

@@ -51,7 +51,7 @@ enum err wire_frame_encode(const char *sender, const struct window_header *heade
 
 struct wire_ack {
     uint64_t epoch, hwm;
-    uint32_t boot;
+    uint32_t boot, owner;
     uint8_t lane;
     enum window_verdict verdict;
 };

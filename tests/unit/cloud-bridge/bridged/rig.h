@@ -153,7 +153,7 @@ static RIG_UNUSED void rig_device_message(void *arg, struct slice topic, struct 
     (void)retained;
     CHECK_OK(wire_ack_decode(payload, &ack));
     for (unsigned i = 0; i < INBOX_LANES; i++) {
-        outbox_answer(d->outboxes[i], ack.epoch, ack.boot, ack.verdict, ack.hwm);
+        outbox_answer(d->outboxes[i], ack.epoch, ack.boot, ack.verdict, ack.hwm, ack.owner);
     }
 }
 

@@ -314,6 +314,69 @@ static void a_failed_batch_leaves_nothing_and_may_come_again(void **state)
     CHECK_STR(ask(r, "select hwm, records, readings, gaps from streams order by lane"), "1|1|0|0;2|2|6|0");
 }
 
+static void remove_file(struct rig *r, const char *suffix)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s%s", r->path, suffix);
+    CHECK_INT(unlink(path), 0);
+}
+
+static void check_notices_the_loss_and_begins_again(struct rig *r)
+{
+    struct fault fault = {.code = OK};
+    again(r);
+    batch_block(&r->b, "pump-7", 4, 4);
+    CHECK_ERR(r->sink.ops->write(r->sink.self, &r->b.batch, &fault), ERR_IO);
+    CHECK_CONTAINS(fault.text, r->path);
+    CHECK_CONTAINS(fault.text, "is gone or was replaced while open");
+    batch_write(&r->b, &r->sink);
+}
+
+static void write_three(struct rig *r)
+{
+    for (uint64_t number = 1; number <= 3; number++) {
+        batch_block(&r->b, "pump-7", number, number);
+    }
+    batch_write(&r->b, &r->sink);
+}
+
+static void a_database_that_is_removed_is_noticed_and_a_new_one_shows_the_jump(void **state)
+{
+    struct rig *r = *state;
+    write_three(r);
+    remove_file(r, "");
+    remove_file(r, "-wal");
+    remove_file(r, "-shm");
+    check_notices_the_loss_and_begins_again(r);
+    CHECK_STR(ask(r, "select hwm, records, readings, gaps from streams"), "4|1|3|3");
+    CHECK_STR(ask(r, "select first, last, reason from gaps"), "1|3|upstream_lost");
+    CHECK_INT(batch_position(&r->sink, 1), 4);
+}
+
+/* What lies in the old log, beside which the other database is put, belongs to the old one alone. */
+static void a_database_that_is_replaced_is_noticed_and_the_other_one_is_continued(void **state)
+{
+    struct rig *r = *state;
+    char path[sizeof(r->path)], other[sizeof(r->path)];
+    snprintf(path, sizeof(path), "%s", r->path);
+    snprintf(other, sizeof(other), "%s/other.db", r->folder);
+    close_sink(r);
+    memcpy(r->path, other, sizeof(other));
+    open_sink(r);
+    batch_block(&r->b, "pump-7", 1, 1);
+    batch_write(&r->b, &r->sink);
+    close_sink(r);
+    memcpy(r->path, path, sizeof(path));
+    open_sink(r);
+    again(r);
+    write_three(r);
+    CHECK_INT(rename(other, path), 0);
+    check_notices_the_loss_and_begins_again(r);
+    CHECK_STR(ask(r, "pragma integrity_check"), "ok");
+    CHECK_STR(ask(r, "select hwm, records, readings, gaps from streams"), "4|2|6|2");
+    CHECK_STR(ask(r, "select first, last, reason from gaps"), "2|3|upstream_lost");
+}
+
 static void the_ledger_is_bounded_and_of_one_device_if_asked(void **state)
 {
     struct rig *r = *state;
@@ -458,6 +521,8 @@ int main(void)
         TEST(positions_belong_to_the_epoch_of_the_spool),
         TEST(a_kill_in_the_middle_leaves_whole_batches_and_their_position),
         TEST(a_failed_batch_leaves_nothing_and_may_come_again),
+        TEST(a_database_that_is_removed_is_noticed_and_a_new_one_shows_the_jump),
+        TEST(a_database_that_is_replaced_is_noticed_and_the_other_one_is_continued),
         TEST(the_ledger_is_bounded_and_of_one_device_if_asked),
         TEST(a_tail_begins_with_the_newest_and_follows_without_a_hole),
         TEST(a_database_of_another_program_or_a_later_version_is_refused),

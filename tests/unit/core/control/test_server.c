@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -448,6 +449,43 @@ static void a_second_server_on_the_same_socket_is_refused(void **state)
     check_still_serving();
 }
 
+/* ---- no descriptor is free ---- */
+static void ask_and_read(void *arg)
+{
+    struct caller *c = arg;
+    const char *text = "GET /echo HTTP/1.1\r\n\r\n";
+    char part[1024] = "";
+    (void)!send(crowd[0], text, strlen(text), MSG_NOSIGNAL);
+    ssize_t got = recv(crowd[0], part, sizeof(part) - 1, 0);
+    buffer_put(&c->answer, part, got > 0 ? (size_t)got : 0);
+    close(crowd[0]);
+}
+
+/* Without its pause the server fails tens of thousands of times in these 200 ms. */
+static void without_a_free_descriptor_the_server_pauses_and_answers_when_there_is_one_again(void **state)
+{
+    (void)state;
+    struct rlimit before;
+    struct loop_timer timer;
+    CALLER(c);
+    CHECK_INT(getrlimit(RLIMIT_NOFILE, &before), 0);
+    crowd[0] = connect_raw(); /* takes the lowest free number: all below are taken, none above may be */
+    CHECK(crowd[0] >= 0);
+    const struct rlimit none_free = {.rlim_cur = (rlim_t)crowd[0] + 1, .rlim_max = before.rlim_max};
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &none_free), 0);
+    loop_timer_init(&timer, loop, stop_loop, NULL);
+    loop_timer_in(&timer, 200 * MS_US);
+    enum err err = loop_run(loop);
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &before), 0);
+    CHECK_OK(err);
+    unsigned failures = control_server_failures(server);
+    CHECK(failures >= 1 && failures < 50);
+    CHECK_INT(control_server_connections(server), 0);
+    run(ask_and_read, &c);
+    CHECK_CONTAINS(answer_of(&c), "200 OK");
+    check_still_serving();
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -490,6 +528,7 @@ int main(void)
         WITH_SERVER(of_a_hundred_callers_32_are_served_at_a_time_and_all_in_the_end),
         WITH_SERVER(callers_that_say_nothing_and_leave_are_forgotten),
         WITH_SERVER(a_server_that_ends_with_callers_inside_takes_its_socket_along),
+        WITH_SERVER(without_a_free_descriptor_the_server_pauses_and_answers_when_there_is_one_again),
         WITH_SERVER(a_second_server_on_the_same_socket_is_refused),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,7 +77,7 @@ static void arrive(void *arg)
         }
         (void)inbox_frame(g.inbox, "dev", &p->header, entries, p->count);
     } else if (!p->to_receiver && g.outbox != NULL && g.connected) {
-        outbox_answer(g.outbox, p->answer.epoch, p->answer.boot, p->answer.verdict, p->answer.hwm);
+        outbox_answer(g.outbox, p->answer.epoch, p->answer.boot, p->answer.verdict, p->answer.hwm, p->answer.owner);
     }
 }
 

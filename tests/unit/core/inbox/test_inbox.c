@@ -25,7 +25,8 @@ static struct {
     uint64_t spool_max_bytes;
     struct answer answers[ANSWERS];
     size_t answer_count;
-    unsigned durable, closed;
+    unsigned durable, closed, too_many;
+    char too_many_sender[16], too_many_why[100];
     bool one_stream; /* numbers of the stream and of the spool are the same */
     enum err entry_result;
     uint64_t note_gaps, note_suppressed;
@@ -76,6 +77,14 @@ static void on_closed(void *arg, const char *sender, uint64_t epoch, const struc
     g.closed++;
 }
 
+static void on_too_many(void *arg, const char *sender, const char *why)
+{
+    (void)arg;
+    g.too_many++;
+    snprintf(g.too_many_sender, sizeof(g.too_many_sender), "%s", sender);
+    snprintf(g.too_many_why, sizeof(g.too_many_why), "%s", why);
+}
+
 static void settle_both(void *arg, enum err result)
 {
     (void)arg;
@@ -92,7 +101,8 @@ static void run(int64_t us)
 static void start(void)
 {
     static const struct inbox_handlers handlers = {
-        .on_entry = on_entry, .on_answer = on_answer, .on_durable = on_durable, .on_closed = on_closed};
+        .on_entry = on_entry, .on_answer = on_answer, .on_durable = on_durable, .on_closed = on_closed,
+        .on_too_many = on_too_many};
     CHECK_OK(loop_new_virtual(g.world, &g.loop));
     loop_set_worker_latency(g.loop, 10 * MS_US);
     CHECK_OK(store_open_memory(g.loop, g.disk, TABLES, &g.store));
@@ -672,6 +682,33 @@ static void streams_are_bounded(void **state)
     CHECK_INT(frame("d", 1025, 1, 1, 1), WINDOW_ACCEPT);
 }
 
+static void the_owner_is_told_who_has_too_many_streams_once_a_minute(void **state)
+{
+    (void)state;
+    for (uint64_t epoch = 1; epoch <= 1024; epoch++) {
+        CHECK_INT(frame("c", epoch, 1, 1, 1), WINDOW_ACCEPT);
+    }
+    CHECK_INT(g.too_many, 0);
+    for (uint64_t epoch = 2001; epoch <= 2010; epoch++) {
+        CHECK_INT(frame("c", epoch, 1, 1, 1), WINDOW_REFUSED);
+        run(SECOND_US);
+    }
+    CHECK_INT(g.too_many, 1);
+    CHECK_STR(g.too_many_sender, "c");
+    CHECK_CONTAINS(g.too_many_why, "1,024 streams");
+    run(MINUTE_US);
+    CHECK_INT(frame("c", 2001, 1, 1, 1), WINDOW_REFUSED);
+    CHECK_INT(g.too_many, 2);
+    struct inbox_stats stats;
+    inbox_stats(g.inbox, &stats);
+    CHECK_INT(stats.too_many, 11);
+    g.options.max_streams = 1024;
+    restart();
+    CHECK_INT(frame("d", 1, 1, 1, 1), WINDOW_REFUSED);
+    CHECK_STR(g.too_many_sender, "d");
+    CHECK_CONTAINS(g.too_many_why, "all senders");
+}
+
 static void an_entry_that_cannot_be_stored_ends_the_frame(void **state)
 {
     (void)state;
@@ -773,6 +810,7 @@ int main(void)
         TEST(a_new_epoch_closes_the_one_it_replaces_in_the_same_commit),
         TEST(frames_that_are_not_sound_are_refused),
         TEST(streams_are_bounded),
+        TEST(the_owner_is_told_who_has_too_many_streams_once_a_minute),
         TEST(an_entry_that_cannot_be_stored_ends_the_frame),
         TEST(a_slow_disk_bounds_what_waits_behind_it),
         TEST(others_operations_ride_in_the_batch),

@@ -5,6 +5,7 @@
  */
 #include "core/loop/loop.h"
 
+#include <event2/event.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -326,6 +327,33 @@ static void calls_that_never_ran_are_freed_with_the_loop(void **state)
     CHECK_OK(loop_post_threadsafe(loop, on_post_again, NULL));
 }
 
+static void on_ready_run_within(void *arg, unsigned events)
+{
+    (void)arg;
+    (void)events;
+    char byte;
+    CHECK_INT(read(pair[0], &byte, 1), 1);
+    CHECK_INT(event_base_loop(loop_event_base(loop), EVLOOP_NONBLOCK), -1);
+    loop_stop(loop);
+}
+
+/* A loop within a loop is what libevent warns of most readily. */
+static void what_libevent_warns_of_becomes_a_line_of_the_log(void **state)
+{
+    (void)state;
+    char text[1024] = "";
+    int real_stderr = dup(STDERR_FILENO);
+    CHECK_OK(loop_watch_new(loop, pair[0], LOOP_READ, on_ready_run_within, NULL, &watch));
+    CHECK_INT(write(pair[1], "x", 1), 1);
+    CHECK(dup2(pair[1], STDERR_FILENO) >= 0);
+    run();
+    CHECK(dup2(real_stderr, STDERR_FILENO) >= 0);
+    close(real_stderr);
+    CHECK(read(pair[0], text, sizeof(text) - 1) > 0);
+    CHECK_CONTAINS(text, " warn ");
+    CHECK_CONTAINS(text, "loop: libevent text=");
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -344,6 +372,7 @@ int main(void)
         TEST(calls_from_other_threads_arrive_on_the_loop_each_threads_in_order),
         TEST(a_posted_call_may_post_again),
         TEST(calls_that_never_ran_are_freed_with_the_loop),
+        TEST(what_libevent_warns_of_becomes_a_line_of_the_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,7 +182,7 @@ static inline void bench_append(struct bench *b, unsigned count, size_t bytes)
 
 static inline void bench_answer(struct bench *b, enum window_verdict verdict, uint64_t hwm)
 {
-    outbox_answer(b->outbox, spool_epoch(b->spool), b->options.boot, verdict, hwm);
+    outbox_answer(b->outbox, spool_epoch(b->spool), b->options.boot, verdict, hwm, 0);
     bench_run(b, 10 * MS_US);
 }
 

@@ -110,12 +110,12 @@ static void answers_to_other_epochs_and_boots_are_ignored(void **state)
     outbox_connected(b.outbox);
     bench_run(&b, MS_US);
     uint64_t epoch = spool_epoch(b.spool);
-    outbox_answer(b.outbox, epoch + 1, b.options.boot, WINDOW_ACCEPT, 3);
-    outbox_answer(b.outbox, epoch, b.options.boot + 1, WINDOW_ACCEPT, 3);
-    outbox_answer(b.outbox, epoch, b.options.boot + 1, WINDOW_ROLLED_BACK, 3);
+    outbox_answer(b.outbox, epoch + 1, b.options.boot, WINDOW_ACCEPT, 3, 0);
+    outbox_answer(b.outbox, epoch, b.options.boot + 1, WINDOW_ACCEPT, 3, 0);
+    outbox_answer(b.outbox, epoch, b.options.boot + 1, WINDOW_ROLLED_BACK, 3, 0);
     CHECK_INT(outbox_acked(b.outbox), 0);
     CHECK_INT(b.rolled_back, 0);
-    outbox_answer(b.outbox, epoch, b.options.boot, WINDOW_ACCEPT, 3);
+    outbox_answer(b.outbox, epoch, b.options.boot, WINDOW_ACCEPT, 3, 0);
     CHECK_INT(outbox_acked(b.outbox), 3);
     CHECK_INT(b.acked, 3);
     bench_deinit(&b);
@@ -234,7 +234,7 @@ static void a_spool_that_is_half_full_is_trimmed_at_once(void **state)
     outbox_connected(b.outbox);
     bench_run(&b, MS_US);
     uint64_t last = bench_last(&b)->header.last;
-    outbox_answer(b.outbox, spool_epoch(b.spool), b.options.boot, WINDOW_ACCEPT, last);
+    outbox_answer(b.outbox, spool_epoch(b.spool), b.options.boot, WINDOW_ACCEPT, last, 0);
     CHECK_INT(spool_trimmed(b.spool), last);
     bench_deinit(&b);
 }

@@ -41,7 +41,8 @@ static void nothing_goes_out_before_the_connection_and_nothing_that_is_not_durab
     window_sender_init(&s, &OPTIONS, 5, 5);
     CHECK(!window_sender_may_send(&s, 1, &from));
     window_sender_connected(&s);
-    CHECK(!window_sender_may_send(&s, 1, &from));
+    CHECK(window_sender_may_send(&s, 1, &from));
+    CHECK_INT(from, 5); /* only to say hello: does the receiver still know us? */
     window_sender_durable(&s, 7);
     CHECK(window_sender_may_send(&s, 1, &from));
     CHECK_INT(from, 6);
@@ -310,7 +311,8 @@ static void a_hello_is_carried_by_a_number_that_is_known_when_nothing_else_may_g
     window_sender_init(&s, &OPTIONS, 15, 15); /* all delivered and trimmed */
     window_sender_hold(&s, 15);
     window_sender_connected(&s);
-    CHECK(!window_sender_may_send(&s, 1000, &from)); /* nothing waits */
+    CHECK(window_sender_may_send(&s, 1000, &from)); /* also when nothing waits: an idle stream is missed so */
+    CHECK_INT(from, 15);
     window_sender_durable(&s, 20);
     CHECK(window_sender_may_send(&s, 1000, &from));
     CHECK_INT(from, 15);
@@ -328,6 +330,26 @@ static void a_hello_is_carried_by_a_number_that_is_known_when_nothing_else_may_g
     window_sender_release(&s);
     CHECK(window_sender_may_send(&s, 3 * SECOND_US, &from));
     CHECK_INT(from, 16);
+}
+
+static void a_drained_sender_that_greets_is_quiet_again_once_it_is_answered(void **state)
+{
+    (void)state;
+    struct window_sender s;
+    uint64_t from;
+    window_sender_init(&s, &OPTIONS, 15, 15);
+    window_sender_connected(&s);
+    CHECK(window_sender_may_send(&s, 1000, &from));
+    window_sender_sent(&s, from, 10, 1000);
+    CHECK(!window_sender_answer(&s, WINDOW_DUPLICATE, 15, 2000));
+    CHECK(!window_sender_may_send(&s, 2000, &from));
+    CHECK_INT(window_sender_deadline(&s), 0);
+    window_sender_greet(&s);
+    CHECK(window_sender_may_send(&s, 3000, &from));
+    CHECK_INT(from, 15);
+    window_sender_disconnected(&s);
+    window_sender_greet(&s);
+    CHECK(!window_sender_may_send(&s, 4000, &from));
 }
 
 /* Every sequence of six answers out of this alphabet: no number is skipped and the sender can always go on. */
@@ -386,6 +408,7 @@ int main(void)
         cmocka_unit_test(a_rolled_back_sender_says_nothing_more),
         cmocka_unit_test(what_is_above_the_hold_waits_for_the_release),
         cmocka_unit_test(a_hello_is_carried_by_a_number_that_is_known_when_nothing_else_may_go),
+        cmocka_unit_test(a_drained_sender_that_greets_is_quiet_again_once_it_is_answered),
         cmocka_unit_test(no_sequence_of_answers_skips_a_number_or_stops_the_sender),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

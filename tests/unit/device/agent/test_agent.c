@@ -223,6 +223,90 @@ static void a_device_without_broker_says_that_it_is_degraded_and_how_long_it_las
     rig_free(rig);
 }
 
+/* The first reason why the device is degraded; "" when it is ok. */
+static const char *first_why(const struct rig *rig)
+{
+    static char why[REPORT_WHY_MAX];
+    BUFFER(text, 64 * 1024);
+    agent_status_json(rig->agent, &text);
+    cJSON *status = parse(&text);
+    const char *first = cJSON_GetStringValue(cJSON_GetArrayItem(cJSON_GetObjectItem(status, "why"), 0));
+    snprintf(why, sizeof why, "%s", first ? first : "");
+    CHECK_STR(cJSON_GetObjectItem(status, "state")->valuestring, why[0] ? "degraded" : "ok");
+    cJSON_Delete(status);
+    return why;
+}
+
+static void silence_the_receiver(struct rig *rig)
+{
+    rig->lose_acks = 1u << 30;
+    rig->answers = 1;
+}
+
+static void answer_as_the_gateway(struct rig *rig, enum window_verdict verdict)
+{
+    const struct rig_stream *s = rig_current(rig, 1);
+    const struct wire_ack ack = {
+        .epoch = s->epoch, .boot = s->window.boot, .lane = 1, .hwm = 0, .verdict = verdict};
+    BUFFER(out, 256);
+    wire_ack_encode(&ack, &out);
+    CHECK_OK(bus_publish(rig->receiver_bus, slice_str("weir/v1/sim/gw/dev-1/ack"), buffer_slice(&out), 0, false));
+    rig_run(rig, SECOND_US);
+}
+
+static void a_device_that_is_connected_and_not_heard_says_so_until_it_is(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(4 << 20);
+    rig_start(rig);
+    rig_run(rig, 60 * SECOND_US);
+    CHECK_STR(first_why(rig), "");
+    silence_the_receiver(rig);
+    rig_run(rig, 29 * SECOND_US);
+    CHECK_STR(first_why(rig), "");
+    rig_run(rig, 13 * SECOND_US);
+    CHECK_CONTAINS(first_why(rig), "connected, but the gateway gw has acknowledged nothing for ");
+    CHECK_CONTAINS(first_why(rig), "does the broker let us publish");
+    bus_hub_set_link(rig->hub, "dev-1", BUS_LINK_DOWN); /* then this is the reason, and the only one */
+    rig_run(rig, SECOND_US);
+    CHECK_STR(first_why(rig), "not connected to the broker");
+    bus_hub_set_link(rig->hub, "dev-1", BUS_LINK_UP);
+    rig_run(rig, 2 * MINUTE_US);
+    CHECK_CONTAINS(first_why(rig), "acknowledged nothing");
+    rig->lose_acks = 0;
+    rig_run(rig, MINUTE_US);
+    CHECK_STR(first_why(rig), "");
+    rig_free(rig);
+}
+
+static void a_device_that_is_refused_says_so(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(4 << 20);
+    rig_start(rig);
+    rig_run(rig, 10 * SECOND_US);
+    silence_the_receiver(rig);
+    rig_run(rig, 45 * SECOND_US);
+    answer_as_the_gateway(rig, WINDOW_REFUSED);
+    CHECK_CONTAINS(first_why(rig), "the gateway gw refuses this device's frames");
+    answer_as_the_gateway(rig, WINDOW_FULL);
+    CHECK_CONTAINS(first_why(rig), "the gateway gw has no room");
+    rig_free(rig);
+}
+
+static void a_device_with_nothing_to_send_is_not_unheard(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(4 << 20);
+    rig->options.stop_after_samples = 10;
+    rig_start(rig);
+    rig_run(rig, MINUTE_US);
+    silence_the_receiver(rig);
+    rig_run(rig, HOUR_US);
+    CHECK_STR(first_why(rig), "");
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +319,9 @@ int main(void)
         cmocka_unit_test(health_comes_in_its_own_period_and_the_start_is_told_first),
         cmocka_unit_test(status_and_ledger_say_what_is_so),
         cmocka_unit_test(a_device_without_broker_says_that_it_is_degraded_and_how_long_it_lasts),
+        cmocka_unit_test(a_device_that_is_connected_and_not_heard_says_so_until_it_is),
+        cmocka_unit_test(a_device_that_is_refused_says_so),
+        cmocka_unit_test(a_device_with_nothing_to_send_is_not_unheard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -271,6 +271,26 @@ static void the_status_names_the_link_that_is_down(void **state)
     CHECK_CONTAINS(why, "plant");
 }
 
+static void the_status_says_that_the_parent_acknowledges_nothing(void **state)
+{
+    struct rig *r = *state;
+    char why[200];
+    start_gateway(r, true);
+    run(r, HOUR_US);
+    CHECK_STR(state_of(r, why), "ok"); /* nothing waits */
+    send_health(r, "pump-7", 1, 3);
+    run(r, 28 * SECOND_US);
+    CHECK_STR(state_of(r, why), "ok");
+    run(r, 12 * SECOND_US);
+    CHECK_STR(state_of(r, why), "degraded");
+    CHECK_CONTAINS(why, "connected, but the parent bridge has acknowledged nothing for ");
+    answer_parent(r, WINDOW_REFUSED, 0);
+    CHECK_STR(state_of(r, why), "degraded");
+    CHECK_CONTAINS(why, "the parent bridge refuses this gateway's frames");
+    answer_parent(r, WINDOW_ACCEPT, 3);
+    CHECK_STR(state_of(r, why), "ok");
+}
+
 static cJSON *ledger_of(struct rig *r, const char *device)
 {
     BUFFER(text, 65536);
@@ -402,6 +422,7 @@ int main(void)
         TEST(each_start_is_counted_and_said_in_the_hello),
         TEST(the_status_counts_what_was_read_committed_and_delivered),
         TEST(the_status_names_the_link_that_is_down),
+        TEST(the_status_says_that_the_parent_acknowledges_nothing),
         TEST(the_ledger_has_each_stream_and_the_uplink),
         TEST(devices_are_known_again_after_a_restart_and_go_offline_when_silent),
         TEST(without_a_parent_records_stay_and_a_full_store_pushes_back),

@@ -555,6 +555,25 @@ static void a_device_over_its_quota_is_dropped_and_counted(void **state)
     CHECK_INT(r->ack.hwm, 1);
 }
 
+static void a_sender_with_more_streams_than_it_may_have_is_refused_and_counted(void **state)
+{
+    struct rig *r = *state;
+    struct inbox_stats stats;
+    BUFFER(record, 4096);
+    sound_record(&record);
+    struct slice body = buffer_slice(&record);
+    fleet_set_options(r->fleet, &(struct fleet_options){.frames_per_s = 100000});
+    for (uint64_t epoch = 1; epoch <= 1025; epoch++) {
+        struct window_header header = header_of(1, 1);
+        header.epoch = epoch;
+        send_frame(r, "pump-7", "pump-7", TOPIC_TELE, &header, &body, 1);
+    }
+    inbox_stats(ingest_inbox(r->ingest), &stats);
+    CHECK_INT(stats.streams, 1024);
+    CHECK_INT(stats.too_many, 1);
+    CHECK_INT(refused_of(r), 1);
+}
+
 static void while_held_nothing_is_taken_and_afterwards_everything_is(void **state)
 {
     struct rig *r = *state;
@@ -589,6 +608,7 @@ int main(void)
         TEST(a_forward_that_contradicts_itself_becomes_a_gap_of_the_hop),
         TEST(a_forward_whose_record_covers_more_than_it_says_becomes_a_gap_of_the_hop),
         TEST(a_device_over_its_quota_is_dropped_and_counted),
+        TEST(a_sender_with_more_streams_than_it_may_have_is_refused_and_counted),
         TEST(while_held_nothing_is_taken_and_afterwards_everything_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
