@@ -17,7 +17,6 @@ struct sink judge_sink(struct judge *judge, struct loop_world *world);
 void judge_durable(struct judge *judge, const char *device, uint64_t epoch, uint8_t lane, uint64_t top);
 /* After settling: everything durable must be accounted for. Streams of wiped disks are excused (declare them gone). */
 void judge_excuse(struct judge *judge, const char *device, uint64_t epoch);
-/* An old image came back: what stood above keep_above in this stream was of the lost future. */
 void judge_report(struct judge *judge, struct world_report *ret_report, struct buffer *complaints);
 
 #endif

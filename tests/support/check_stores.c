@@ -6,8 +6,8 @@
  *
  * Read in this order, so that marks can only have grown towards the source meanwhile: sink, devices' trims, gateway's
  * marks, devices' tops. For every stream (device, epoch):
- *   order       trimmed <= gateway's hwm <= durable          sink's hwm <= durable, and no stream of a listed device that
- *               the device itself does not have (else phantom)
+ *   order       trimmed <= gateway's hwm <= durable, and the same between gateway and bridge
+ *   phantom     sink's hwm > durable, or a stream of a listed device that the device itself does not have
  *   lost        numbers 1..sink's hwm that no record, gap or suppressed range covers
  *   duplicated  numbers covered twice                        reordered   records that arrived below an earlier one
  *   corrupt     readings that are not sense_pattern() of their place, or records with a part of their readings
@@ -44,6 +44,10 @@ struct stream {
     UT_hash_handle hh;
 };
 static struct stream *streams;
+/* The gateway's own streams towards the bridge, one a lane. */
+static struct {
+    uint64_t epoch, trimmed, hwm, durable;
+} hops[LANES];
 static struct {
     uint64_t durable, readings, records, lost, duplicated, reordered, corrupt, phantom, gaps, undeclared, suppressed, order;
 } n;
@@ -215,6 +219,46 @@ static void read_device(struct loop *loop, const char *name, const char *path, e
     store_close(store);
 }
 
+static void read_hops(struct loop *loop, const char *path, enum part part)
+{
+    struct store *store = open_store(loop, path, GATEWAY_TABLES, GATEWAY_TABLE_COUNT);
+    for (uint8_t lane = 0; store != NULL && lane < LANES; lane++) {
+        struct spool_options options = {.table = GATEWAY_TABLE_SPOOL, .meta_table = GATEWAY_TABLE_META, .lane = lane, .aead = aead};
+        CLEANUP(spool_freep) struct spool *spool = NULL;
+        struct fault fault = {0};
+        if (spool_open(loop, store, &options, &spool, &fault) != OK) {
+            fprintf(stderr, "weir-check: gateway lane %u: %s\n", lane, fault.text);
+            n.order++;
+        } else if (part == TRIMMED) {
+            hops[lane].epoch = spool_epoch(spool);
+            hops[lane].trimmed = spool_trimmed(spool);
+        } else if (hops[lane].epoch == spool_epoch(spool)) {
+            hops[lane].durable = spool_durable(spool);
+        } else {
+            hops[lane].epoch = 0; /* a new epoch was begun meanwhile */
+        }
+    }
+    store_close(store);
+}
+
+static bool on_hop(void *arg, struct slice key, struct slice value)
+{
+    (void)arg;
+    struct window_stream w;
+    char name[ID_MAX + 1];
+    uint64_t epoch = 0;
+    if (inbox_record_parse(key, value, name, &epoch, &w) != OK) {
+        fprintf(stderr, "weir-check: a stream's record at the bridge is damaged\n");
+        n.order++;
+    }
+    for (unsigned lane = 0; lane < LANES; lane++) {
+        if (epoch != 0 && hops[lane].epoch == epoch) {
+            hops[lane].hwm = w.hwm;
+        }
+    }
+    return true;
+}
+
 static bool on_stream(void *arg, struct slice key, struct slice value)
 {
     (void)arg;
@@ -233,13 +277,14 @@ static bool on_stream(void *arg, struct slice key, struct slice value)
     return true;
 }
 
-static void read_gateway(struct loop *loop, const char *path)
+/* Gateway and bridge keep their tables in the same order. */
+static void read_streams(struct loop *loop, const char *path, bool (*fn)(void *arg, struct slice key, struct slice value))
 {
     struct store *store = open_store(loop, path, GATEWAY_TABLES, GATEWAY_TABLE_COUNT);
     if (store != NULL) {
         uint8_t first = 0;
-        if (store_foreach(store, GATEWAY_TABLE_STREAMS, slice_of(&first, 1), slice_of(NULL, 0), on_stream, NULL) != OK) {
-            fprintf(stderr, "weir-check: the gateway's streams cannot be read\n");
+        if (store_foreach(store, GATEWAY_TABLE_STREAMS, slice_of(&first, 1), slice_of(NULL, 0), fn, NULL) != OK) {
+            fprintf(stderr, "weir-check: the streams in %s cannot be read\n", path);
             n.order++;
         }
     }
@@ -261,6 +306,13 @@ static bool is_device(const char *name)
 
 static void compare(bool final)
 {
+    for (unsigned lane = 0; lane < LANES; lane++) {
+        if (hops[lane].epoch != 0 && (hops[lane].trimmed > hops[lane].hwm || hops[lane].hwm > hops[lane].durable)) {
+            n.order++;
+            fprintf(stderr, "gateway lane %u: trimmed %" PRIu64 ", bridge %" PRIu64 ", durable %" PRIu64 " are out of order\n", lane,
+                    hops[lane].trimmed, hops[lane].hwm, hops[lane].durable);
+        }
+    }
     struct stream *s, *next;
     HASH_ITER(hh, streams, s, next)
     {
@@ -317,10 +369,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "weir-check: %s\n", fault.text);
         return 2;
     }
-    if (sink == NULL || gateway == NULL || loop_new(&loop) != OK) {
+    if (sink == NULL || gateway == NULL || bridge == NULL || loop_new(&loop) != OK) {
         return 2;
     }
     check_sink(sink, true);
+    read_hops(loop, gateway, TRIMMED);
+    read_streams(loop, bridge, on_hop);
+    read_hops(loop, gateway, DURABLE);
     for (enum part part = TRIMMED; part <= DURABLE; part++) {
         for (size_t i = 0; i < device_count; i++) {
             char name[ID_MAX + 1];
@@ -332,7 +387,7 @@ int main(int argc, char **argv)
             read_device(loop, name, equals + 1, part);
         }
         if (part == TRIMMED) {
-            read_gateway(loop, gateway);
+            read_streams(loop, gateway, on_stream);
         }
     }
     compare(final);
