@@ -13,8 +13,10 @@ enum mode { MODE_RUN, MODE_CHECK, MODE_DUMP, MODE_SAMPLE, MODE_HELP, MODE_VERSIO
 
 static struct started {
     const char *path;
-    const char **sets; /* owned; the texts are the command line's */
+    const char **sets; /* owned; the texts are the command line's, or made */
     size_t set_count;
+    char **made; /* owned: the NAME=VALUE of every --NAME VALUE */
+    size_t made_count;
 } started;
 
 struct flag {
@@ -47,6 +49,15 @@ static enum options_outcome unknown_flag(const struct options_program *program, 
     for (const struct flag *flag = flags; flag->name != NULL; flag++) {
         options_nearest_offer(&nearest, flag->name);
     }
+    struct options_nearest setting = {.word = arg + strspn(arg, "-")};
+    for (const struct option *row = program->table; row->name != NULL; row++) {
+        options_nearest_offer(&setting, row->name);
+    }
+    if (setting.best != NULL && (nearest.best == NULL || setting.distance < nearest.distance)) {
+        char meant[200];
+        snprintf(meant, sizeof(meant), "unknown option %.80s; did you mean --%s?", arg, setting.best);
+        return usage(program, meant, "");
+    }
     char text[200];
     snprintf(text, sizeof(text), "unknown option %.80s%s%s%s", arg, nearest.best ? "; did you mean " : "",
              nearest.best ? nearest.best : "", nearest.best ? "?" : "");
@@ -66,6 +77,44 @@ static const struct flag *find_flag(const struct flag *flags, const char *arg, c
     return NULL;
 }
 
+/* --NAME VALUE, --NAME=VALUE; a bool alone is true. NULL when no setting has this name. */
+static const struct option *find_row(const struct options_program *program, const char *arg)
+{
+    if (strncmp(arg, "--", 2) != 0) {
+        return NULL;
+    }
+    size_t len = strcspn(arg + 2, "=");
+    for (const struct option *row = program->table; row->name != NULL; row++) {
+        if (strlen(row->name) == len && strncmp(row->name, arg + 2, len) == 0) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+static bool set_row(const struct option *row, const char *value)
+{
+    char *made;
+    if (asprintf(&made, "%s=%s", row->name, value) < 0) {
+        return false;
+    }
+    started.made[started.made_count++] = made;
+    started.sets[started.set_count++] = made;
+    return true;
+}
+
+static enum options_outcome parse_row(const struct options_program *program, const struct option *row, int argc,
+                                      char **argv, int *at)
+{
+    const char *value = strchr(argv[*at], '=');
+    bool alone = value == NULL && row->type == OPTION_BOOL;
+    if (value == NULL && !alone && *at + 1 == argc) {
+        return usage(program, "nothing follows ", argv[*at]);
+    }
+    value = alone ? "true" : value != NULL ? value + 1 : argv[++*at];
+    return set_row(row, value) ? OPTIONS_RUN : usage(program, "out of memory", "");
+}
+
 static enum options_outcome parse_arguments(const struct options_program *program, int argc, char **argv,
                                             enum mode *ret_mode)
 {
@@ -77,6 +126,13 @@ static enum options_outcome parse_arguments(const struct options_program *progra
     for (int i = 1; i < argc; i++) {
         const char *inline_value = NULL;
         const struct flag *flag = find_flag(flags, argv[i], &inline_value);
+        const struct option *row = flag == NULL ? find_row(program, argv[i]) : NULL;
+        if (row != NULL) {
+            if (parse_row(program, row, argc, argv, &i) != OPTIONS_RUN) {
+                return OPTIONS_BAD;
+            }
+            continue;
+        }
         if (flag == NULL && argv[i][0] == '-') {
             return unknown_flag(program, flags, argv[i]);
         }
@@ -153,7 +209,7 @@ static enum options_outcome read_settings(const struct options_program *program,
     }
     if (err != OK) {
         fwrite(problems.ptr, 1, problems.len, stderr);
-        if (started.path == NULL) {
+        if (started.path == NULL && !program->needs_no_file) {
             fprintf(stderr, "%s: no configuration file was named; %s --sample-config prints one to begin with\n",
                     program->name, program->name);
         }
@@ -168,9 +224,14 @@ static enum options_outcome read_settings(const struct options_program *program,
 enum options_outcome options_main(const struct options_program *program, int argc, char **argv, void *settings)
 {
     enum mode mode = MODE_RUN;
+    for (size_t i = 0; i < started.made_count; i++) {
+        free(started.made[i]);
+    }
+    free(started.made);
     free(started.sets);
-    started = (struct started){.sets = calloc((size_t)argc + 1, sizeof(char *))};
-    if (started.sets == NULL) {
+    started = (struct started){.sets = calloc((size_t)argc + 1, sizeof(char *)),
+                               .made = calloc((size_t)argc + 1, sizeof(char *))};
+    if (started.sets == NULL || started.made == NULL) {
         return usage(program, "out of memory", "");
     }
     if (parse_arguments(program, argc, argv, &mode) != OPTIONS_RUN) {

@@ -12,7 +12,7 @@
  * (broker: {host: x}) or dotted (broker.host: x). "" is an unset path, file or identity.
  *
  * Command line: --config FILE (or first argument), --check, --dump-config, --sample-config, --help, --version,
- * --set name=value (repeatable, over the file). Environment is not read.
+ * --set name=value or --name value (repeatable, over the file; a bool alone is true). Environment is not read.
  */
 #ifndef CORE_OPTIONS_OPTIONS_H
 #define CORE_OPTIONS_OPTIONS_H
@@ -54,6 +54,9 @@ struct options_program {
     const char *summary; /* one sentence */
     const struct option *table; /* ends with a NULL name */
     size_t settings_size;
+    bool needs_no_file;  /* a verb whose settings are mostly given on the command line */
+    const char *example; /* a command line, for the help; NULL = the configuration file */
+    const char *exits;   /* line of exit codes for the help; NULL = a daemon's */
     /* Cross-field checks; may be NULL. Appends sentences to problems, one per line, returns ERR_RANGE if any. */
     enum err (*check)(const void *settings, struct buffer *problems);
 };

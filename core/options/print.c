@@ -85,10 +85,11 @@ static void put_facts(const struct option *row, struct buffer *out)
 void options_print_help(const struct options_program *program, struct buffer *out)
 {
     buffer_printf(out, "%s - %s\n\n", program->name, program->summary);
-    buffer_printf(out, "Usage: %s [--config] FILE [--set NAME=VALUE]... [--check | --dump-config]\n\n", program->name);
+    buffer_printf(out, "Usage: %s %s [--NAME VALUE]... [--check | --dump-config]\n\n", program->name,
+                  program->needs_no_file ? "[FILE]" : "[--config] FILE");
     buffer_put_str(out, "Options:\n"
                         "  --config FILE       YAML configuration; may also be the first argument\n"
-                        "  --set NAME=VALUE    one setting, over the file; may be repeated\n"
+                        "  --NAME VALUE        one setting, over the file; also --NAME=VALUE, --set NAME=VALUE\n"
                         "  --check             read the configuration, say what is wrong with it, do not start\n"
                         "  --dump-config       print every setting in force and where it comes from\n"
                         "  --sample-config     print a configuration to begin with\n"
@@ -102,8 +103,12 @@ void options_print_help(const struct options_program *program, struct buffer *ou
         put_facts(row, out);
         buffer_printf(out, "\n      %s\n", row->help);
     }
-    buffer_printf(out, "\nExample: %s --config %s.yaml --set log.level=debug\n", program->name, program->name);
-    buffer_put_str(out, "Exit: 0 ended as asked, 1 failed, 2 usage or configuration\n");
+    if (program->example != NULL) {
+        buffer_printf(out, "\nExample: %s\n", program->example);
+    } else {
+        buffer_printf(out, "\nExample: %s --config %s.yaml --log.level debug\n", program->name, program->name);
+    }
+    buffer_put_str(out, program->exits ? program->exits : "Exit: 0 ended as asked, 1 failed, 2 usage or configuration\n");
 }
 
 /* What a person has to replace. */

@@ -83,6 +83,21 @@ static void the_file_may_be_the_first_argument_or_named(void **state)
     CHECK_STR(errors, "");
 }
 
+static void a_setting_may_be_given_by_its_name(void **state)
+{
+    (void)state;
+    write_file("site: a\nid: b\n");
+    CHECK_INT(RUN(file, "--id", "c", "--log.level=debug"), OPTIONS_RUN);
+    CHECK_STR(settings.id, "c");
+    CHECK_INT(settings.level, 3);
+    CHECK_INT(RUN("--site", "x", "--id"), OPTIONS_BAD);
+    CHECK_CONTAINS(errors, "nothing follows --id");
+    CHECK_INT(RUN(file, "--log.levle", "debug"), OPTIONS_BAD);
+    CHECK_CONTAINS(errors, "unknown option --log.levle; did you mean --log.level?");
+    CHECK_INT(RUN(file, "--log.level", "loud"), OPTIONS_BAD);
+    CHECK_CONTAINS(errors, "log.level");
+}
+
 static void relative_paths_start_at_the_file(void **state)
 {
     (void)state;
@@ -282,6 +297,7 @@ int main(void)
     snprintf(file, sizeof(file), "%s/plant.yaml", folder);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_file_may_be_the_first_argument_or_named),
+        cmocka_unit_test(a_setting_may_be_given_by_its_name),
         cmocka_unit_test(relative_paths_start_at_the_file),
         cmocka_unit_test(wrong_usage_names_the_nearest),
         cmocka_unit_test(a_file_that_cannot_be_read_is_named_with_the_cause),
