@@ -42,6 +42,23 @@ static enum options_outcome usage(const struct options_program *program, const c
     return OPTIONS_BAD;
 }
 
+/* What --NAME may have meant among the settings: the name to write, "" when none is near enough. */
+static unsigned nearest_setting(const struct options_program *program, const char *name, char *out, size_t size)
+{
+    char section[OPTIONS_NAME_MAX + 1] = "";
+    const char *rest = name;
+    size_t map = sections_split(program->table, name, section, &rest);
+    const struct option *row = &program->table[map];
+    bool inside = row->name != NULL;
+    struct options_nearest setting = {.word = rest};
+    for (const struct option *known = inside ? row->sections : program->table; known->name != NULL; known++) {
+        options_nearest_offer(&setting, known->name);
+    }
+    snprintf(out, size, "%s%s%s%s%s", inside && setting.best ? row->name : "", inside && setting.best ? "." : "",
+             setting.best ? section : "", inside && setting.best ? "." : "", setting.best ? setting.best : "");
+    return setting.distance;
+}
+
 static enum options_outcome unknown_flag(const struct options_program *program, const struct flag *flags,
                                          const char *arg)
 {
@@ -49,16 +66,14 @@ static enum options_outcome unknown_flag(const struct options_program *program, 
     for (const struct flag *flag = flags; flag->name != NULL; flag++) {
         options_nearest_offer(&nearest, flag->name);
     }
-    struct options_nearest setting = {.word = arg + strspn(arg, "-")};
-    for (const struct option *row = program->table; row->name != NULL; row++) {
-        options_nearest_offer(&setting, row->name);
+    char name[OPTIONS_NAME_MAX + 1], setting[2 * OPTIONS_NAME_MAX + 1], text[3 * OPTIONS_NAME_MAX];
+    const char *bare = arg + strspn(arg, "-");
+    snprintf(name, sizeof(name), "%.*s", (int)min_u64(strcspn(bare, "="), OPTIONS_NAME_MAX), bare);
+    unsigned distance = nearest_setting(program, name, setting, sizeof(setting));
+    if (setting[0] != '\0' && (nearest.best == NULL || distance < nearest.distance)) {
+        snprintf(text, sizeof(text), "unknown option %.80s; did you mean --%s?", arg, setting);
+        return usage(program, text, "");
     }
-    if (setting.best != NULL && (nearest.best == NULL || setting.distance < nearest.distance)) {
-        char meant[200];
-        snprintf(meant, sizeof(meant), "unknown option %.80s; did you mean --%s?", arg, setting.best);
-        return usage(program, meant, "");
-    }
-    char text[200];
     snprintf(text, sizeof(text), "unknown option %.80s%s%s%s", arg, nearest.best ? "; did you mean " : "",
              nearest.best ? nearest.best : "", nearest.best ? "?" : "");
     return usage(program, text, "");
@@ -77,25 +92,52 @@ static const struct flag *find_flag(const struct flag *flags, const char *arg, c
     return NULL;
 }
 
-/* --NAME VALUE, --NAME=VALUE; a bool alone is true. NULL when no setting has this name. */
-static const struct option *find_row(const struct options_program *program, const char *arg)
+/* A setting's name as it is typed after "--": '-' may stand for '_'. */
+static bool is_named(const char *name, const char *typed, size_t len)
 {
+    bool same = strlen(name) == len;
+    for (size_t i = 0; same && i < len; i++) {
+        same = name[i] == typed[i] || (name[i] == '_' && typed[i] == '-');
+    }
+    return same;
+}
+
+static const struct option *row_named(const struct option *table, const char *typed, size_t len)
+{
+    const struct option *row = table;
+    while (row->name != NULL && !is_named(row->name, typed, len)) {
+        row++;
+    }
+    return row->name != NULL ? row : NULL;
+}
+
+/* --NAME VALUE, --NAME=VALUE; a bool alone is true. NULL when no setting has this name, else ret_name is the name as it
+ * stands in the table, with the section that it may be in. */
+static const struct option *find_row(const struct options_program *program, const char *arg,
+                                     char ret_name[2 * OPTIONS_NAME_MAX + 2])
+{
+    char typed[OPTIONS_NAME_MAX + 1], section[OPTIONS_NAME_MAX + 1];
+    const char *rest = typed;
     if (strncmp(arg, "--", 2) != 0) {
         return NULL;
     }
-    size_t len = strcspn(arg + 2, "=");
-    for (const struct option *row = program->table; row->name != NULL; row++) {
-        if (strlen(row->name) == len && strncmp(row->name, arg + 2, len) == 0) {
-            return row;
-        }
+    snprintf(typed, sizeof(typed), "%.*s", (int)min_u64(strcspn(arg + 2, "="), OPTIONS_NAME_MAX), arg + 2);
+    size_t map = sections_split(program->table, typed, section, &rest);
+    const struct option *outer = &program->table[map];
+    const struct option *table = outer->name != NULL ? outer->sections : program->table;
+    const struct option *row = row_named(table, rest, strlen(rest));
+    if (row != NULL && outer->name != NULL) {
+        snprintf(ret_name, 2 * OPTIONS_NAME_MAX + 2, "%s.%s.%s", outer->name, section, row->name);
+    } else if (row != NULL) {
+        snprintf(ret_name, 2 * OPTIONS_NAME_MAX + 2, "%s", row->name);
     }
-    return NULL;
+    return row;
 }
 
-static bool set_row(const struct option *row, const char *value)
+static bool set_row(const char *name, const char *value)
 {
     char *made;
-    if (asprintf(&made, "%s=%s", row->name, value) < 0) {
+    if (asprintf(&made, "%s=%s", name, value) < 0) {
         return false;
     }
     started.made[started.made_count++] = made;
@@ -103,8 +145,8 @@ static bool set_row(const struct option *row, const char *value)
     return true;
 }
 
-static enum options_outcome parse_row(const struct options_program *program, const struct option *row, int argc,
-                                      char **argv, int *at)
+static enum options_outcome parse_row(const struct options_program *program, const struct option *row,
+                                      const char *name, int argc, char **argv, int *at)
 {
     const char *value = strchr(argv[*at], '=');
     bool alone = value == NULL && row->type == OPTION_BOOL;
@@ -112,7 +154,7 @@ static enum options_outcome parse_row(const struct options_program *program, con
         return usage(program, "nothing follows ", argv[*at]);
     }
     value = alone ? "true" : value != NULL ? value + 1 : argv[++*at];
-    return set_row(row, value) ? OPTIONS_RUN : usage(program, "out of memory", "");
+    return set_row(name, value) ? OPTIONS_RUN : usage(program, "out of memory", "");
 }
 
 static enum options_outcome parse_arguments(const struct options_program *program, int argc, char **argv,
@@ -126,9 +168,10 @@ static enum options_outcome parse_arguments(const struct options_program *progra
     for (int i = 1; i < argc; i++) {
         const char *inline_value = NULL;
         const struct flag *flag = find_flag(flags, argv[i], &inline_value);
-        const struct option *row = flag == NULL ? find_row(program, argv[i]) : NULL;
+        char name[2 * OPTIONS_NAME_MAX + 2];
+        const struct option *row = flag == NULL ? find_row(program, argv[i], name) : NULL;
         if (row != NULL) {
-            if (parse_row(program, row, argc, argv, &i) != OPTIONS_RUN) {
+            if (parse_row(program, row, name, argc, argv, &i) != OPTIONS_RUN) {
                 return OPTIONS_BAD;
             }
             continue;
@@ -176,21 +219,34 @@ static enum options_outcome print_text(const struct options_program *program, en
     return written ? OPTIONS_DONE : OPTIONS_BAD;
 }
 
+struct tally {
+    size_t settings, from_file, from_set;
+};
+
+static void count_origins(const struct scope *scope, struct tally *tally)
+{
+    for (size_t row = 0; row < scope->rows; row++) {
+        for (size_t i = 0; i < scope->sections[row].count; i++) {
+            count_origins(&scope->sections[row].items[i], tally);
+        }
+        tally->settings += scope->table[row].type != OPTION_SECTIONS;
+        tally->from_file += scope->table[row].type != OPTION_SECTIONS && scope->origins[row].kind == ORIGIN_FILE;
+        tally->from_set += scope->origins[row].kind == ORIGIN_SET;
+    }
+}
+
 static enum options_outcome print_settings(struct reading *r, enum mode mode)
 {
     BUFFER(out, 8 << 20);
     if (mode == MODE_DUMP) {
         options_print_dump(r, &out);
     } else {
-        size_t from_file = 0, from_set = 0;
-        for (size_t i = 0; i < r->rows; i++) {
-            from_file += r->origins[i].kind == ORIGIN_FILE;
-            from_set += r->origins[i].kind == ORIGIN_SET;
-        }
+        struct tally tally = {0, 0, 0};
+        count_origins(&r->top, &tally);
         buffer_printf(&out, "%s: good: %zu settings, %zu from the file, %zu from --set, the others default\n", r->name,
-                      r->rows, from_file, from_set);
+                      tally.settings, tally.from_file, tally.from_set);
     }
-    options_free(r->program, r->settings);
+    options_free(r->program, r->top.settings);
     bool written = buffer_err(&out) == OK && fwrite(out.ptr, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
     return written ? OPTIONS_DONE : OPTIONS_BAD;
 }
@@ -208,13 +264,14 @@ static enum options_outcome read_settings(const struct options_program *program,
         err = reading_run(&r, started.sets, started.set_count);
     }
     if (err != OK) {
-        fwrite(problems.ptr, 1, problems.len, stderr);
+        fprintf(stderr, "%.*s", (int)problems.len, problems.len > 0 ? (const char *)problems.ptr : "");
         if (started.path == NULL && !program->needs_no_file) {
             fprintf(stderr, "%s: no configuration file was named; %s --sample-config prints one to begin with\n",
                     program->name, program->name);
         }
         if (problems.len == 0) {
-            fprintf(stderr, "%s: %s\n", program->name, err_name(err));
+            bool no_memory = err == ERR_NOMEM || buffer_err(&problems) == ERR_NOMEM; /* not even for the sentence */
+            fprintf(stderr, "%s: %s\n", name, no_memory ? "out of memory" : err_name(err));
         }
         return OPTIONS_BAD;
     }

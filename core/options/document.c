@@ -77,7 +77,9 @@ static bool inspect(struct reading *r, const yaml_event_t *event, unsigned *dept
     case YAML_ALIAS_EVENT:
         refuse(r, event, "aliases (*name) are not used in a configuration; write the value out");
         break;
-    case YAML_SCALAR_EVENT: refuse_decoration(r, event, event->data.scalar.anchor, event->data.scalar.tag); break;
+    case YAML_SCALAR_EVENT:
+        refuse_decoration(r, event, event->data.scalar.anchor, event->data.scalar.tag);
+        break;
     case YAML_SEQUENCE_START_EVENT:
         refuse_decoration(r, event, event->data.sequence_start.anchor, event->data.sequence_start.tag);
         ++*depth;
@@ -87,7 +89,9 @@ static bool inspect(struct reading *r, const yaml_event_t *event, unsigned *dept
         ++*depth;
         break;
     case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT: --*depth; break;
+    case YAML_MAPPING_END_EVENT:
+        --*depth;
+        break;
     case YAML_DOCUMENT_START_EVENT:
         if (++*documents == 2) {
             refuse(r, event, "a second document begins; a configuration is one document");
@@ -97,7 +101,8 @@ static bool inspect(struct reading *r, const yaml_event_t *event, unsigned *dept
     case YAML_DOCUMENT_END_EVENT:
     case YAML_NO_EVENT:
     case YAML_STREAM_START_EVENT:
-    case YAML_STREAM_END_EVENT: break;
+    case YAML_STREAM_END_EVENT:
+        break;
     }
     if (*depth > OPTIONS_DEPTH_MAX) {
         refuse(r, event, "nested deeper than 8 levels");
@@ -132,10 +137,24 @@ static void first_pass(struct reading *r)
 }
 
 /* ---- second pass ---- */
-static void node_problem(struct walk *w, const yaml_node_t *node, const char *name, const char *text)
+static void node_problem(struct walk *w, const struct scope *scope, const yaml_node_t *node, const char *name,
+                         const char *text)
 {
-    reading_problem(w->r, ERR_RANGE, NULL, node->start_mark.line + 1, node->start_mark.column + 1, "%s%s%s", name,
-                    name[0] ? ": " : "", text);
+    char full[OPTIONS_PREFIX_MAX + OPTIONS_NAME_MAX];
+    size_t len = (size_t)snprintf(full, sizeof(full), "%s%s", scope->prefix, name);
+    if (name[0] == '\0' && len > 0) {
+        full[len - 1] = '\0'; /* the section itself: without its dot */
+    }
+    reading_problem(w->r, ERR_RANGE, NULL, node->start_mark.line + 1, node->start_mark.column + 1, "%s%s%s", full,
+                    full[0] ? ": " : "", text);
+}
+
+static void given_twice(struct walk *w, const struct scope *scope, const yaml_node_t *node, const char *name,
+                        const char *what, size_t line)
+{
+    char text[80];
+    snprintf(text, sizeof(text), "%sis given twice; first on line %zu", what, line);
+    node_problem(w, scope, node, name, text);
 }
 
 static struct slice scalar_of(const yaml_node_t *node)
@@ -154,18 +173,18 @@ static bool is_null(const yaml_node_t *node)
 }
 
 /* Items of a list row; false after a problem. */
-static bool list_items(struct walk *w, const struct option *row, const yaml_node_t *node, struct slice *items,
-                       size_t *ret_count)
+static bool list_items(struct walk *w, const struct scope *scope, const struct option *row, const yaml_node_t *node,
+                       struct slice *items, size_t *ret_count)
 {
     size_t count = 0;
     for (yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++) {
         const yaml_node_t *child = yaml_document_get_node(w->document, *item);
         if (child == NULL || child->type != YAML_SCALAR_NODE || is_null(child)) {
-            node_problem(w, child ? child : node, row->name, "an item of a list is one text");
+            node_problem(w, scope, child ? child : node, row->name, "an item of a list is one text");
             return false;
         }
         if (count == ITEMS_MAX) {
-            node_problem(w, child, row->name, "has more than 1024 items");
+            node_problem(w, scope, child, row->name, "has more than 1024 items");
             return false;
         }
         items[count++] = scalar_of(child);
@@ -174,29 +193,36 @@ static bool list_items(struct walk *w, const struct option *row, const yaml_node
     return true;
 }
 
-static void set_row(struct walk *w, size_t index, const yaml_node_t *key, const yaml_node_t *value)
+/* Notes where the row is; false when there is nothing more to do. */
+static bool claim_row(struct walk *w, struct scope *scope, size_t index, const yaml_node_t *key,
+                      const yaml_node_t *value)
 {
-    struct reading *r = w->r;
-    const struct option *row = &r->program->table[index];
-    struct origin *origin = &r->origins[index];
+    struct origin *origin = &scope->origins[index];
     if (origin->line > 0) {
-        char text[80];
-        snprintf(text, sizeof(text), "is given twice; first on line %zu", origin->line);
-        node_problem(w, key, row->name, text);
-        return;
+        given_twice(w, scope, key, scope->table[index].name, "", origin->line);
+        return false;
     }
     origin->line = value->start_mark.line + 1;
     origin->column = value->start_mark.column + 1;
-    if (origin->kind == ORIGIN_SET) {
-        return; /* the command line stands over the file, also over a bad value in it */
+    /* The command line stands over the file, also over a bad value in it. */
+    return origin->kind != ORIGIN_SET;
+}
+
+static void set_row(struct walk *w, struct scope *scope, size_t index, const yaml_node_t *key, const yaml_node_t *value)
+{
+    struct reading *r = w->r;
+    const struct option *row = &scope->table[index];
+    struct origin *origin = &scope->origins[index];
+    if (!claim_row(w, scope, index, key, value)) {
+        return;
     }
     origin->kind = ORIGIN_FILE;
     if (value->type == YAML_MAPPING_NODE) {
-        node_problem(w, value, row->name, "is a setting, not a section");
+        node_problem(w, scope, value, row->name, "is a setting, not a section");
         return;
     }
     if (is_null(value)) {
-        node_problem(w, key, row->name,
+        node_problem(w, scope, key, row->name,
                      option_is_text(row) ? "has no value; write \"\" to leave it empty" : "has no value");
         return;
     }
@@ -204,65 +230,121 @@ static void set_row(struct walk *w, size_t index, const yaml_node_t *key, const 
     struct option_text text = {.items = NULL};
     if (value->type == YAML_SEQUENCE_NODE) {
         text.items = items;
-        if (row->type == OPTION_LIST && !list_items(w, row, value, items, &text.count)) {
+        if (row->type == OPTION_LIST && !list_items(w, scope, row, value, items, &text.count)) {
             return;
         }
     } else {
         text.scalar = scalar_of(value);
     }
     struct fault why = {.code = OK};
-    enum err err = option_parse(row, &text, r->folder, r->settings, &why);
+    enum err err = option_parse(row, &text, r->folder, scope->settings, &why);
     if (err != OK) {
-        reading_problem(r, err, NULL, origin->line, origin->column, "%s: %s", row->name,
+        reading_problem(r, err, NULL, origin->line, origin->column, "%s%s: %s", scope->prefix, row->name,
                         err == ERR_NOMEM ? "out of memory" : why.text);
     }
 }
 
-static void report_unknown(struct walk *w, const yaml_node_t *key, const char *name)
+/* The nearest group of settings ("broker" for "brokr"), or "". */
+static void suggest_group(const struct scope *scope, const char *name, char *out, size_t size)
 {
-    struct reading *r = w->r;
-    char hint[OPTIONS_NAME_MAX + 40], text[2 * OPTIONS_NAME_MAX + 80];
-    reading_suggest(r, name, hint, sizeof(hint));
-    struct options_nearest section = {.word = name};
+    struct options_nearest group = {.word = name};
     char found[OPTIONS_NAME_MAX + 1] = "";
-    for (size_t i = 0; hint[0] == '\0' && i < r->rows; i++) {
+    for (size_t i = 0; i < scope->rows; i++) {
         char part[OPTIONS_NAME_MAX + 1];
-        const char *dot = strrchr(r->program->table[i].name, '.');
+        const char *dot = strrchr(scope->table[i].name, '.');
         if (dot != NULL) {
-            snprintf(part, sizeof(part), "%.*s", (int)(dot - r->program->table[i].name), r->program->table[i].name);
-            const char *before = section.best;
-            options_nearest_offer(&section, part);
-            if (section.best != before) {
+            snprintf(part, sizeof(part), "%.*s", (int)(dot - scope->table[i].name), scope->table[i].name);
+            const char *before = group.best;
+            options_nearest_offer(&group, part);
+            if (group.best != before) {
                 snprintf(found, sizeof(found), "%s", part);
-                section.best = found;
+                group.best = found;
             }
         }
     }
-    if (found[0] != '\0') {
-        snprintf(hint, sizeof(hint), "; did you mean the section %s?", found);
-    }
-    snprintf(text, sizeof(text), "unknown setting%s", hint);
-    node_problem(w, key, name, text);
+    snprintf(out, size, found[0] ? "; did you mean the section %s%s?" : "%s%s", found[0] ? scope->prefix : "", found);
 }
 
-static void walk_mapping(struct walk *w, const yaml_node_t *mapping, const char *prefix, unsigned depth);
-
-/* A section's content; depth is the number of its name's parts. */
-static void walk_section(struct walk *w, size_t first_row, const char *name, const yaml_node_t *key,
-                         const yaml_node_t *value, unsigned depth)
+static void report_unknown(struct walk *w, const struct scope *scope, const yaml_node_t *key, const char *name)
 {
-    size_t *seen = &w->r->section_line[first_row][depth];
+    char hint[OPTIONS_PREFIX_MAX + OPTIONS_NAME_MAX + 60], text[sizeof(hint) + 40];
+    scope_suggest(scope, name, hint, sizeof(hint));
+    if (hint[0] == '\0') {
+        suggest_group(scope, name, hint, sizeof(hint));
+    }
+    snprintf(text, sizeof(text), "unknown setting%s", hint);
+    node_problem(w, scope, key, name, text);
+}
+
+static void walk_mapping(struct walk *w, struct scope *scope, const yaml_node_t *mapping, const char *prefix,
+                         unsigned depth);
+static void walk_name(struct walk *w, struct scope *scope, const char *name, const yaml_node_t *key,
+                      const yaml_node_t *value);
+
+/* A group's content; depth is the number of its name's parts. */
+static void walk_group(struct walk *w, struct scope *scope, size_t first_row, const char *name, const yaml_node_t *key,
+                       const yaml_node_t *value, unsigned depth)
+{
+    size_t *seen = &scope->group_line[first_row][depth];
     if (*seen > 0) {
-        char text[80];
-        snprintf(text, sizeof(text), "the section is given twice; first on line %zu", *seen);
-        node_problem(w, key, name, text);
+        given_twice(w, scope, key, name, "the section ", *seen);
         return;
     }
     *seen = key->start_mark.line + 1;
     if (value->type == YAML_MAPPING_NODE) {
-        walk_mapping(w, value, name, depth);
+        walk_mapping(w, scope, value, name, depth);
     } else if (!is_null(value)) { /* a section whose lines are all comments is null */
-        node_problem(w, value, name, "is a section, not a setting");
+        node_problem(w, scope, value, name, "is a section, not a setting");
+    }
+}
+
+/* A map of named sections. */
+static void walk_sections(struct walk *w, struct scope *scope, size_t index, const yaml_node_t *key,
+                          const yaml_node_t *value)
+{
+    const struct option *row = &scope->table[index];
+    if (!claim_row(w, scope, index, key, value) || is_null(value)) {
+        return; /* nothing but comments: as if it were not there */
+    }
+    scope->origins[index].kind = ORIGIN_FILE;
+    if (value->type == YAML_MAPPING_NODE) {
+        walk_mapping(w, scope, value, row->name, 1);
+    } else {
+        node_problem(w, scope, value, row->name, "is a map of sections; write {NAME: {setting: value}}");
+    }
+}
+
+/* One named section, or (rest not empty) one setting in it. */
+static void walk_named(struct walk *w, struct scope *scope, size_t index, const char *name, const char *rest,
+                       const yaml_node_t *key, const yaml_node_t *value)
+{
+    struct fault why = {.code = OK};
+    struct scope *section;
+    enum err err = sections_open(scope, index, name, &section, &why);
+    if (err != OK) {
+        reading_problem(w->r, err, NULL, key->start_mark.line + 1, key->start_mark.column + 1, "%s: %s",
+                        scope->table[index].name, err == ERR_NOMEM ? "out of memory" : why.text);
+        return;
+    }
+    scope->origins[index].kind = ORIGIN_FILE;
+    if (section->line == 0) {
+        section->line = key->start_mark.line + 1;
+        section->column = key->start_mark.column + 1;
+        section->place = section->line * (OPTIONS_FILE_MAX + 1) + section->column;
+    }
+    if (rest[0] != '\0') {
+        walk_name(w, section, rest, key, value);
+        return;
+    }
+    if (section->written_line > 0) {
+        given_twice(w, section, key, "", "the section ", section->written_line);
+        return;
+    }
+    section->written_line = key->start_mark.line + 1;
+    if (value->type == YAML_MAPPING_NODE) {
+        walk_mapping(w, section, value, "", 0);
+    } else if (!is_null(value)) { /* nothing but comments: all default */
+        node_problem(w, section, value, "", "is a section, not a setting");
     }
 }
 
@@ -275,10 +357,31 @@ static unsigned parts(const char *name)
     return count;
 }
 
-static void walk_pair(struct walk *w, const yaml_node_t *key, const yaml_node_t *value, const char *prefix)
+static void walk_name(struct walk *w, struct scope *scope, const char *name, const yaml_node_t *key,
+                      const yaml_node_t *value)
+{
+    char section[OPTIONS_NAME_MAX + 1];
+    const char *rest = "";
+    size_t row = scope_row(scope, name), group = scope_group(scope, name);
+    size_t map = sections_split(scope->table, name, section, &rest);
+    if (row < scope->rows && scope->table[row].type == OPTION_SECTIONS) {
+        walk_sections(w, scope, row, key, value);
+    } else if (row < scope->rows) {
+        set_row(w, scope, row, key, value);
+    } else if (map < scope->rows) {
+        walk_named(w, scope, map, section, rest, key, value);
+    } else if (group < scope->rows && parts(name) <= OPTIONS_DEPTH_MAX) {
+        walk_group(w, scope, group, name, key, value, parts(name));
+    } else {
+        report_unknown(w, scope, key, name);
+    }
+}
+
+static void walk_pair(struct walk *w, struct scope *scope, const yaml_node_t *key, const yaml_node_t *value,
+                      const char *prefix)
 {
     if (key->type != YAML_SCALAR_NODE) {
-        node_problem(w, key, prefix, "a setting's name is one word");
+        node_problem(w, scope, key, prefix, "a setting's name is one word");
         return;
     }
     char name[OPTIONS_NAME_MAX + 1] = "";
@@ -288,18 +391,11 @@ static void walk_pair(struct walk *w, const yaml_node_t *key, const yaml_node_t 
     if (joined.ptr != NULL) {
         memcpy(name, joined.ptr, joined.len < OPTIONS_NAME_MAX ? joined.len : OPTIONS_NAME_MAX);
     }
-    struct reading *r = w->r;
-    size_t row = reading_row(r, name), section = reading_section(r, name);
-    if (row < r->rows) {
-        set_row(w, row, key, value);
-    } else if (section < r->rows && parts(name) <= OPTIONS_DEPTH_MAX) {
-        walk_section(w, section, name, key, value, parts(name));
-    } else {
-        report_unknown(w, key, name);
-    }
+    walk_name(w, scope, name, key, value);
 }
 
-static void walk_mapping(struct walk *w, const yaml_node_t *mapping, const char *prefix, unsigned depth)
+static void walk_mapping(struct walk *w, struct scope *scope, const yaml_node_t *mapping, const char *prefix,
+                         unsigned depth)
 {
     if (depth > OPTIONS_DEPTH_MAX) {
         return; /* the first pass has refused it */
@@ -312,7 +408,7 @@ static void walk_mapping(struct walk *w, const yaml_node_t *mapping, const char 
             return;
         }
         if (key != NULL && value != NULL) {
-            walk_pair(w, key, value, prefix);
+            walk_pair(w, scope, key, value, prefix);
         }
     }
 }
@@ -341,8 +437,8 @@ void reading_document(struct reading *r)
     struct walk walk = {.r = r, .document = &document};
     const yaml_node_t *root = yaml_document_get_root_node(&document);
     if (root != NULL && root->type == YAML_MAPPING_NODE) {
-        walk_mapping(&walk, root, "", 0);
+        walk_mapping(&walk, &r->top, root, "", 0);
     } else if (root != NULL && !is_null(root)) {
-        node_problem(&walk, root, "", "a configuration is a mapping of names to values, as in  site: plant-a");
+        node_problem(&walk, &r->top, root, "", "a configuration is a mapping of names to values, as in  site: plant-a");
     }
 }

@@ -103,6 +103,7 @@ const char *option_type_word(const struct option *row)
     case OPTION_BYTES: return "size";
     case OPTION_ENUM: return row->words;
     case OPTION_LIST: return "list";
+    case OPTION_SECTIONS: return "sections";
     }
     return "value";
 }
@@ -147,7 +148,7 @@ static void write_quoted(const char *text, struct buffer *out)
 }
 
 /* Plain YAML where that reads back as the same text, otherwise quoted. */
-static void write_text(const char *text, struct buffer *out)
+void option_write_text(const char *text, struct buffer *out)
 {
     bool plain = text[0] != '\0' && strcmp(text, "null") != 0;
     for (const char *c = text; *c != '\0'; c++) {
@@ -177,7 +178,7 @@ static void write_list(const struct option_list *list, struct buffer *out)
     buffer_put_u8(out, '[');
     for (size_t i = 0; i < list->count; i++) {
         buffer_put_str(out, i > 0 ? ", " : "");
-        write_text(list->items[i], out);
+        option_write_text(list->items[i], out);
     }
     buffer_put_u8(out, ']');
 }
@@ -194,7 +195,7 @@ bool option_write(const struct option *row, const void *settings, struct buffer 
         if (text == NULL) {
             return false;
         }
-        write_text(text, out);
+        option_write_text(text, out);
         return true;
     }
     case OPTION_BOOL: buffer_put_str(out, *(const bool *)field ? "true" : "false"); return true;
@@ -204,6 +205,7 @@ bool option_write(const struct option *row, const void *settings, struct buffer 
     case OPTION_BYTES: write_scaled(SIZES, *(const int64_t *)field, out); return true;
     case OPTION_ENUM: write_word(row, *(const int *)field, out); return true;
     case OPTION_LIST: write_list(field, out); return true;
+    case OPTION_SECTIONS: sections_write(row, field, out); return true;
     }
     return false;
 }
@@ -235,6 +237,7 @@ bool option_equal(const struct option *row, const void *a, const void *b)
     case OPTION_BYTES: return *(const int64_t *)x == *(const int64_t *)y;
     case OPTION_ENUM: return *(const int *)x == *(const int *)y;
     case OPTION_LIST: return list_equal(x, y);
+    case OPTION_SECTIONS: return sections_equal(row, x, y);
     }
     return true;
 }

@@ -5,7 +5,26 @@
  */
 #include "core/options/options_internal.h"
 
+struct rule {
+    char *name;
+    int64_t period;
+    double share;
+    bool on;
+    struct option_list words;
+};
+#define IN(member) offsetof(struct rule, member)
+static const struct option RULE[] = {
+    {.name = "name", .type = OPTION_STRING, .offset = IN(name), .help = "name"},
+    {.name = "clock.period", .type = OPTION_DURATION, .offset = IN(period), .preset = "1s", .plain_seconds = true,
+     .help = "period"},
+    {.name = "clock.on", .type = OPTION_BOOL, .offset = IN(on), .preset = "true", .help = "on"},
+    {.name = "share", .type = OPTION_NUMBER, .offset = IN(share), .min = 0, .max = 1, .preset = "1", .help = "share"},
+    {.name = "words", .type = OPTION_LIST, .offset = IN(words), .max = 3, .help = "words"},
+    {.name = NULL},
+};
+
 struct settings {
+    struct option_sections rules;
     char *site, *path, *file;
     bool insecure;
     int64_t port, period, size;
@@ -29,6 +48,8 @@ static const struct option TABLE[] = {
      .preset = "info", .help = "level"},
     {.name = "sense.channels", .type = OPTION_LIST, .offset = AT(channels), .max = 8,
      .preset = "a,b", .help = "channels"},
+    {.name = "rules", .type = OPTION_SECTIONS, .offset = AT(rules), .max = 5, .preset = "first,second",
+     .sections = RULE, .section_size = sizeof(struct rule), .help = "rules"},
     {.name = NULL},
 };
 
@@ -51,7 +72,7 @@ static void check_dump(const struct reading *first, const struct settings *setti
     if (reading_run(&r, NULL, 0) != OK) {
         abort();
     }
-    for (size_t i = 0; i < r.rows; i++) {
+    for (size_t i = 0; i < r.top.rows; i++) {
         if (!option_equal(&TABLE[i], settings, &again)) {
             abort();
         }

@@ -82,31 +82,31 @@ void reading_problem(struct reading *r, enum err code, const char *name, size_t 
     }
 }
 
-void reading_suggest(const struct reading *r, const char *name, char *out, size_t size)
+void scope_suggest(const struct scope *scope, const char *name, char *out, size_t size)
 {
     struct options_nearest nearest = {.word = name};
-    for (size_t i = 0; i < r->rows; i++) {
-        options_nearest_offer(&nearest, r->program->table[i].name);
+    for (size_t i = 0; i < scope->rows; i++) {
+        options_nearest_offer(&nearest, scope->table[i].name);
     }
-    snprintf(out, size, "%s%s%s", nearest.best ? "; did you mean " : "", nearest.best ? nearest.best : "",
-             nearest.best ? "?" : "");
+    snprintf(out, size, "%s%s%s%s", nearest.best ? "; did you mean " : "", nearest.best ? scope->prefix : "",
+             nearest.best ? nearest.best : "", nearest.best ? "?" : "");
 }
 
 /* ---- table ---- */
-size_t reading_row(const struct reading *r, const char *name)
+size_t scope_row(const struct scope *scope, const char *name)
 {
     size_t row = 0;
-    while (row < r->rows && strcmp(r->program->table[row].name, name) != 0) {
+    while (row < scope->rows && strcmp(scope->table[row].name, name) != 0) {
         row++;
     }
     return row;
 }
 
-size_t reading_section(const struct reading *r, const char *name)
+size_t scope_group(const struct scope *scope, const char *name)
 {
     size_t row = 0, len = strlen(name);
-    while (row < r->rows && (strncmp(r->program->table[row].name, name, len) != 0 ||
-                             r->program->table[row].name[len] != '.')) {
+    while (row < scope->rows &&
+           (strncmp(scope->table[row].name, name, len) != 0 || scope->table[row].name[len] != '.')) {
         row++;
     }
     return row;
@@ -123,21 +123,15 @@ static enum err folder_of(const char *path, char **ret_folder)
 enum err reading_init(struct reading *r, const struct options_program *program, const char *name, void *settings,
                       struct buffer *problems)
 {
-    *r = (struct reading){.program = program, .name = name, .settings = settings, .problems = problems};
+    *r = (struct reading){.program = program, .name = name, .problems = problems};
     buffer_init(&r->file, OPTIONS_FILE_MAX + 1);
-    while (program->table[r->rows].name != NULL) {
-        r->rows++;
-    }
-    r->origins = calloc(r->rows + 1, sizeof(*r->origins));
-    r->section_line = calloc(r->rows + 1, sizeof(*r->section_line));
-    TRY(folder_of(name, &r->folder));
-    return r->origins && r->section_line ? OK : ERR_NOMEM;
+    TRY(scope_init(&r->top, program->table, settings));
+    return folder_of(name, &r->folder);
 }
 
 void reading_deinit(struct reading *r)
 {
-    free(r->origins);
-    free(r->section_line);
+    scope_deinit(&r->top);
     free(r->folder);
     buffer_deinit(&r->file);
 }
@@ -217,16 +211,54 @@ static size_t split_list(struct slice s, struct slice *items, size_t max)
     return count;
 }
 
-static enum err parse_word(struct reading *r, const struct option *row, const char *value, const char *folder,
-                           struct fault *why)
+enum err scope_parse(struct scope *scope, size_t row, const char *value, const char *folder, struct fault *why)
 {
     struct slice items[64];
     struct option_text text = {.scalar = slice_str(value)};
-    if (row->type == OPTION_LIST) {
+    if (scope->table[row].type == OPTION_LIST) {
         text.items = items;
         text.count = split_list(text.scalar, items, COUNT_OF(items));
     }
-    return option_parse(row, &text, folder, r->settings, why);
+    return option_parse(&scope->table[row], &text, folder, scope->settings, why);
+}
+
+/* From "classes.pump.period" to the scope of the section, which is made, and the row in it; without sections the scope
+ * is the program's. False when there is no such setting, and then the hint says what there is. */
+static bool find_setting(struct reading *r, const char *name, struct scope **ret_scope, size_t *ret_row,
+                         struct fault *hint)
+{
+    char section[OPTIONS_NAME_MAX + 1], text[OPTIONS_NAME_MAX + OPTIONS_PREFIX_MAX + 40];
+    const char *rest = "";
+    size_t map = sections_split(r->top.table, name, section, &rest);
+    size_t row = scope_row(&r->top, name);
+    if (row < r->top.rows && r->top.table[row].type == OPTION_SECTIONS) {
+        fault_set(hint, ERR_RANGE, "is a map of sections; write --set %s.NAME.SETTING=value", name);
+        return false;
+    }
+    if (map == r->top.rows) {
+        *ret_scope = &r->top;
+        *ret_row = row;
+        scope_suggest(&r->top, name, text, sizeof(text));
+        fault_set(hint, ERR_RANGE, "unknown setting%s", text);
+        return row < r->top.rows;
+    }
+    struct scope inner = {.table = r->top.table[map].sections};
+    snprintf(inner.prefix, sizeof(inner.prefix), "%s.%.*s.", r->top.table[map].name, ID_MAX, section);
+    while (inner.table[inner.rows].name != NULL) {
+        inner.rows++;
+    }
+    *ret_row = scope_row(&inner, rest);
+    if (*ret_row == inner.rows) {
+        scope_suggest(&inner, rest, text, sizeof(text));
+        fault_set(hint, ERR_RANGE, rest[0] ? "unknown setting%s" : "names a section; a setting of it must follow%s",
+                  rest[0] ? text : "");
+        return false;
+    }
+    enum err err = sections_open(&r->top, map, section, ret_scope, hint);
+    if (err == ERR_NOMEM) {
+        fault_set(hint, err, "out of memory");
+    }
+    return err == OK;
 }
 
 static void apply_set(struct reading *r, const char *set)
@@ -240,57 +272,132 @@ static void apply_set(struct reading *r, const char *set)
         reading_problem(r, ERR_MALFORMED, place, 0, 0, "has no value; write --set name=value");
         return;
     }
-    size_t row = reading_row(r, name);
-    if (row == r->rows) {
-        char hint[OPTIONS_NAME_MAX + 20];
-        reading_suggest(r, name, hint, sizeof(hint));
-        reading_problem(r, ERR_RANGE, place, 0, 0, "unknown setting%s", hint);
+    struct fault why = {.code = OK};
+    struct scope *scope;
+    size_t row;
+    if (!find_setting(r, name, &scope, &row, &why)) {
+        reading_problem(r, why.code, place, 0, 0, "%s", why.text);
         return;
     }
-    struct fault why = {.code = OK};
     /* A path on the command line is meant from where the person stands. */
-    enum err err = parse_word(r, &r->program->table[row], equals + 1, "", &why);
+    enum err err = scope_parse(scope, row, equals + 1, "", &why);
     if (err != OK) {
         reading_problem(r, err, place, 0, 0, "%s", err == ERR_NOMEM ? "out of memory" : why.text);
     }
-    r->origins[row].kind = ORIGIN_SET;
+    scope->origins[row].kind = ORIGIN_SET;
 }
 
-static void apply_preset(struct reading *r, size_t index)
+static void apply_preset(struct reading *r, struct scope *scope, size_t index)
 {
-    const struct option *row = &r->program->table[index];
-    if (r->origins[index].kind != ORIGIN_NONE || row->preset == NULL) {
+    const struct option *row = &scope->table[index];
+    if (scope->origins[index].kind != ORIGIN_NONE || row->preset == NULL) {
         return;
     }
     struct fault why = {.code = OK};
-    enum err err = parse_word(r, row, row->preset, r->folder, &why);
+    enum err err = scope_parse(scope, index, row->preset, r->folder, &why);
     if (err != OK) {
-        reading_problem(r, err, NULL, 0, 0, "%s (default): %s", row->name,
+        reading_problem(r, err, NULL, 0, 0, "%s%s (default): %s", scope->prefix, row->name,
                         err == ERR_NOMEM ? "out of memory" : why.text);
     }
-    r->origins[index].kind = ORIGIN_PRESET;
+    scope->origins[index].kind = ORIGIN_PRESET;
 }
 
-/* Reported at the innermost section that is there. */
-static void report_missing(struct reading *r, const struct option *row)
+/* Reported at the innermost group that is there, or where the file names the section. */
+static void report_missing(struct reading *r, struct scope *scope, const struct option *row)
 {
     size_t line = 0;
-    char section[OPTIONS_NAME_MAX + 1];
-    snprintf(section, sizeof(section), "%s", row->name);
-    for (char *dot; line == 0 && (dot = strrchr(section, '.')) != NULL;) {
+    char group[OPTIONS_NAME_MAX + 1];
+    snprintf(group, sizeof(group), "%s", row->name);
+    for (char *dot; line == 0 && (dot = strrchr(group, '.')) != NULL;) {
         *dot = '\0';
         size_t depth = 1;
-        for (const char *c = section; *c != '\0'; c++) {
+        for (const char *c = group; *c != '\0'; c++) {
             depth += *c == '.';
         }
-        line = r->section_line[reading_section(r, section)][depth];
+        line = scope->group_line[scope_group(scope, group)][depth];
     }
     size_t column = 1;
+    if (line == 0) {
+        line = scope->line;
+        column = scope->column;
+    }
     struct slice source = source_line(r->text, line);
     while (line > 0 && column <= source.len && source.ptr[column - 1] == ' ') {
         column++;
     }
-    reading_problem(r, ERR_RANGE, NULL, line, column, "%s is missing: %s", row->name, row->help);
+    reading_problem(r, ERR_RANGE, NULL, line, column, "%s%s is missing: %s", scope->prefix, row->name, row->help);
+}
+
+static void finish_scope(struct reading *r, struct scope *scope);
+
+/* Sections that are there by default, each with its defaults, in order; and how many there are. */
+static void finish_sections(struct reading *r, struct scope *scope, size_t index)
+{
+    const struct option *row = &scope->table[index];
+    struct origin *origin = &scope->origins[index];
+    struct slice names[OPTIONS_SECTIONS_PRESET];
+    bool preset = origin->kind != ORIGIN_FILE && row->preset != NULL;
+    size_t count = preset ? split_list(slice_str(row->preset), names, COUNT_OF(names)) : 0;
+    for (size_t i = 0; i < count; i++) {
+        char name[ID_MAX + 1];
+        struct fault why = {.code = OK};
+        struct scope *made;
+        snprintf(name, sizeof(name), "%.*s", (int)min_u64(names[i].len, ID_MAX), (const char *)names[i].ptr);
+        enum err err = sections_open(scope, index, name, &made, &why);
+        if (err != OK) {
+            reading_problem(r, err, NULL, 0, 0, "%s (default): %s", row->name,
+                            err == ERR_NOMEM ? "out of memory" : why.text);
+            return;
+        }
+        made->place = i;
+        origin->kind = ORIGIN_PRESET;
+    }
+    sections_arrange(scope, index);
+    struct scopes *sections = &scope->sections[index];
+    for (size_t i = 0; i < sections->count; i++) {
+        finish_scope(r, &sections->items[i]);
+    }
+    double min;
+    if (!r->broken && option_has_min(row, &min) && (double)sections->count < min) {
+        BUFFER(range, 200);
+        option_write_range(row, &range);
+        reading_problem(r, ERR_RANGE, NULL, origin->line, origin->column, "%s%s: there are %zu, which is outside %.*s",
+                        scope->prefix, row->name, sections->count, (int)range.len, (const char *)range.ptr);
+    }
+}
+
+static void finish_scope(struct reading *r, struct scope *scope)
+{
+    for (size_t i = 0; i < scope->rows; i++) {
+        const struct option *row = &scope->table[i];
+        if (row->type == OPTION_SECTIONS) {
+            finish_sections(r, scope, i);
+        } else {
+            apply_preset(r, scope, i);
+        }
+        bool there = scope->origins[i].kind != ORIGIN_NONE || scope->origins[i].line > 0 ||
+                     scope->sections[i].count > 0;
+        if (!r->broken && row->required && !there) {
+            report_missing(r, scope, row);
+        }
+    }
+}
+
+/* Where the file has the setting or the section of that full name. */
+static void find_place(const struct reading *r, const char *name, size_t *ret_line, size_t *ret_column)
+{
+    char section[OPTIONS_NAME_MAX + 1];
+    const char *rest = name;
+    size_t map = sections_split(r->top.table, name, section, &rest);
+    const struct scope *scope = map < r->top.rows ? sections_find(&r->top, map, section) : &r->top;
+    *ret_line = *ret_column = 0;
+    if (scope == NULL) {
+        return;
+    }
+    const struct origin *origin = &scope->origins[scope_row(scope, rest)];
+    bool named = rest[0] != '\0' && origin->kind == ORIGIN_FILE;
+    *ret_line = named ? origin->line : scope->line;
+    *ret_column = named ? origin->column : scope->column;
 }
 
 /* A sentence of the program's check belongs to the setting that it begins with. */
@@ -302,10 +409,9 @@ static void report_check(struct reading *r, struct slice line)
         word[len] = (char)line.ptr[len];
         len++;
     }
-    struct origin *origin = &r->origins[reading_row(r, word)];
-    bool in_file = origin->kind == ORIGIN_FILE;
-    reading_problem(r, ERR_RANGE, NULL, in_file ? origin->line : 0, in_file ? origin->column : 0, "%.*s",
-                    (int)line.len, (const char *)line.ptr);
+    size_t at_line, at_column;
+    find_place(r, word, &at_line, &at_column);
+    reading_problem(r, ERR_RANGE, NULL, at_line, at_column, "%.*s", (int)line.len, (const char *)line.ptr);
 }
 
 static void run_check(struct reading *r)
@@ -314,7 +420,7 @@ static void run_check(struct reading *r)
     if (r->program->check == NULL || r->problem_count > 0) {
         return;
     }
-    enum err err = r->program->check(r->settings, &found);
+    enum err err = r->program->check(r->top.settings, &found);
     if (err == OK) {
         return;
     }
@@ -338,19 +444,13 @@ enum err reading_run(struct reading *r, const char *const *sets, size_t set_coun
         apply_set(r, sets[i]);
     }
     reading_document(r);
-    for (size_t i = 0; i < r->rows; i++) {
-        apply_preset(r, i);
-        bool named = r->origins[i].kind != ORIGIN_NONE || r->origins[i].line > 0;
-        if (!r->broken && r->program->table[i].required && !named) {
-            report_missing(r, &r->program->table[i]);
-        }
-    }
+    finish_scope(r, &r->top);
     run_check(r);
     if (r->problem_count > OPTIONS_PROBLEMS_MAX) {
         buffer_printf(r->problems, "%s: and more; these come first\n", r->name);
     }
     if (r->err != OK) {
-        options_free(r->program, r->settings);
+        options_free(r->program, r->top.settings);
     }
     return r->err;
 }
@@ -367,9 +467,12 @@ enum err options_load(const struct options_program *program, const char *path, c
     return reading_run(&r, sets, set_count);
 }
 
-static void swap_fields(const struct option *row, void *a, void *b)
+void option_swap(const struct option *row, void *a, void *b)
 {
-    char keep[sizeof(struct option_list)];
+    union {
+        struct option_list list;
+        struct option_sections sections;
+    } keep;
     size_t size = 0;
     switch (row->type) {
     case OPTION_STRING:
@@ -382,30 +485,74 @@ static void swap_fields(const struct option *row, void *a, void *b)
     case OPTION_BYTES: size = sizeof(int64_t); break;
     case OPTION_NUMBER: size = sizeof(double); break;
     case OPTION_ENUM: size = sizeof(int); break;
-    case OPTION_LIST: size = sizeof(struct option_list); break;
+    case OPTION_LIST: size = sizeof(keep.list); break;
+    case OPTION_SECTIONS: size = sizeof(keep.sections); break;
     }
-    memcpy(keep, option_field(row, a), size);
+    memcpy(&keep, option_field(row, a), size);
     memcpy(option_field(row, a), option_field(row, b), size);
-    memcpy(option_field(row, b), keep, size);
+    memcpy(option_field(row, b), &keep, size);
+}
+
+void option_report_change(const struct option *row, const char *prefix, const void *now, const void *next,
+                          struct buffer *report)
+{
+    if (option_equal(row, now, next)) {
+        return;
+    }
+    buffer_printf(report, "changed %s%s: ", prefix, row->name);
+    (void)option_write(row, now, report);
+    buffer_put_str(report, " -> ");
+    (void)option_write(row, next, report);
+    buffer_put_u8(report, '\n');
+}
+
+void option_apply(const struct option *row, const char *prefix, void *to, void *from, struct buffer *report)
+{
+    if (option_equal(row, to, from)) {
+        return;
+    }
+    if (!row->live) {
+        buffer_printf(report, "needs a restart: %s%s\n", prefix, row->name);
+        return;
+    }
+    option_report_change(row, prefix, to, from, report);
+    option_swap(row, to, from);
 }
 
 void options_apply_live(const struct options_program *program, void *to, void *from, struct buffer *report)
 {
     for (const struct option *row = program->table; row->name != NULL; row++) {
-        if (option_equal(row, to, from)) {
-            continue;
+        if (row->type == OPTION_SECTIONS && !option_equal(row, to, from)) {
+            sections_apply_live(row, to, from, report);
+        } else {
+            option_apply(row, "", to, from, report);
         }
-        if (!row->live) {
-            buffer_printf(report, "needs a restart: %s\n", row->name);
-            continue;
-        }
-        buffer_printf(report, "changed %s: ", row->name);
-        (void)option_write(row, to, report);
-        buffer_put_str(report, " -> ");
-        swap_fields(row, to, from);
-        (void)option_write(row, to, report);
-        buffer_put_u8(report, '\n');
     }
+}
+
+static void each_of(const struct option *table, const char *prefix, const void *settings,
+                    void (*emit)(void *arg, const char *name, const char *value), void *arg)
+{
+    for (const struct option *row = table; row->name != NULL; row++) {
+        BUFFER(value, 4 << 20);
+        char name[OPTIONS_PREFIX_MAX + OPTIONS_NAME_MAX];
+        const struct option_sections *sections = option_field(row, (void *)(uintptr_t)settings);
+        for (size_t i = 0; row->type == OPTION_SECTIONS && i < sections->count; i++) {
+            snprintf(name, sizeof(name), "%s.%s.", row->name, sections->names[i]);
+            each_of(row->sections, name, sections_item(row, sections, i), emit, arg);
+        }
+        snprintf(name, sizeof(name), "%s%s", prefix, row->name);
+        if (row->type != OPTION_SECTIONS && option_write(row, settings, &value)) {
+            buffer_put_u8(&value, '\0');
+            emit(arg, name, buffer_err(&value) == OK ? (const char *)value.ptr : "");
+        }
+    }
+}
+
+void options_each(const struct options_program *program, const void *settings,
+                  void (*emit)(void *arg, const char *name, const char *value), void *arg)
+{
+    each_of(program->table, "", settings, emit, arg);
 }
 
 void options_free(const struct options_program *program, void *settings)

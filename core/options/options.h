@@ -12,7 +12,13 @@
  * (broker: {host: x}) or dotted (broker.host: x). "" is an unset path, file or identity.
  *
  * Command line: --config FILE (or first argument), --check, --dump-config, --sample-config, --help, --version,
- * --set name=value or --name value (repeatable, over the file; a bool alone is true). Environment is not read.
+ * --set name=value or --name value (repeatable, over the file; a bool alone is true; in --name a '-' may stand for
+ * '_'). Environment is not read.
+ *
+ * Named sections (classes: {pump: {period: 1s}, valve: {}}): a row of type SECTIONS has a table of its own for what is
+ * inside of one section; the names are free identities. On the command line --classes.pump.period 1s changes the
+ * section of that name or adds it. Order is the file's; what only the command line names comes last. The row's preset
+ * lists names, separated by commas: the sections that are there when the file does not write the row.
  */
 #ifndef CORE_OPTIONS_OPTIONS_H
 #define CORE_OPTIONS_OPTIONS_H
@@ -32,9 +38,15 @@ enum option_type {
     OPTION_BYTES,    /* int64_t; "64KiB", "10MiB", "1GiB", "512B" */
     OPTION_ENUM,     /* int; words in `words`, separated by '|' */
     OPTION_LIST,     /* struct option_list of strings */
+    OPTION_SECTIONS, /* struct option_sections; min/max = how many there may be, without max 64 */
 };
 struct option_list {
     char **items; /* owned */
+    size_t count;
+};
+struct option_sections {
+    char **names; /* owned; identities */
+    void *items;  /* owned; count structs of the row's section_size bytes, in the order of names */
     size_t count;
 };
 struct option {
@@ -46,6 +58,9 @@ struct option {
     const char *preset; /* default as it would be written, NULL = none */
     bool required;
     bool live; /* SIGHUP changes it without a restart */
+    bool plain_seconds; /* DURATION: a number without a unit is seconds */
+    const struct option *sections; /* SECTIONS: the rows of one section (none of type SECTIONS); offsets into an item */
+    size_t section_size;           /* SECTIONS: of an item */
     const char *help;
 };
 
@@ -74,10 +89,14 @@ enum options_outcome options_main(const struct options_program *program, int arg
 enum err options_load(const struct options_program *program, const char *path, const char *const *sets,
                       size_t set_count, void *settings, struct buffer *problems) MUST_CHECK;
 /* Copies every setting marked live that differs from *from to *to (swapping ownership). One line a difference is
- * appended to report: "changed log.level: info -> debug" or "needs a restart: broker.host". The caller
- * frees both settings. */
+ * appended to report: "changed log.level: info -> debug" or "needs a restart: broker.host". SECTIONS: when the same
+ * sections are there, each setting in them as it is marked; all of them, also new ones, when the row itself is marked.
+ * The caller frees both settings. */
 void options_apply_live(const struct options_program *program, void *to, void *from, struct buffer *report);
 void options_free(const struct options_program *program, void *settings);
+/* Every setting in force, as it would be written: emit("classes.pump.period", "1s"). Unset ones are left away. */
+void options_each(const struct options_program *program, const void *settings,
+                  void (*emit)(void *arg, const char *name, const char *value), void *arg);
 /* What options_main was started with, for options_load. */
 const char *options_path(void); /* NULL when no file was named */
 const char *const *options_sets(size_t *ret_count);

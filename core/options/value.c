@@ -248,10 +248,11 @@ static enum err parse_units(const struct option *row, const struct unit *units, 
     while (found->name != NULL && strcmp(found->name, unit) != 0) {
         found++;
     }
-    if (found->name == NULL && (number != 0 || unit[0] != '\0')) {
+    bool seconds = row->plain_seconds && unit[0] == '\0';
+    if (found->name == NULL && !seconds && (number != 0 || unit[0] != '\0')) {
         return bad_unit(units, example, s, unit, why);
     }
-    double value = number * found->factor;
+    double value = number * (seconds ? (double)SECOND_US : found->factor);
     if (value > 9e18 || !within(row, value) || (number > 0 && value < 1)) {
         return out_of_range(row, s, "", why);
     }
@@ -342,6 +343,7 @@ enum err option_parse(const struct option *row, const struct option_text *text, 
     case OPTION_BYTES: return parse_units(row, SIZES, "64MiB", s, field, why);
     case OPTION_ENUM: return parse_enum(row, s, field, why);
     case OPTION_LIST: return parse_list(row, text, field, why);
+    case OPTION_SECTIONS: break; /* the walk through the document opens them one by one */
     }
     return ERR_UNSUPPORTED;
 }
@@ -354,5 +356,7 @@ void option_clear(const struct option *row, void *settings)
         *field = NULL;
     } else if (row->type == OPTION_LIST) {
         list_clear(option_field(row, settings));
+    } else if (row->type == OPTION_SECTIONS) {
+        sections_clear(row, option_field(row, settings));
     }
 }
