@@ -49,6 +49,21 @@ static void answer_stranger(struct inbox *inbox, const char *sender, const struc
     give_answer(inbox, sender, h->epoch, h->boot, 0, verdict, 0);
 }
 
+/* The sender waits for the answer that covers what of its frame is there. When many of its frames are under way, answers
+ * to single ones would keep the broker so busy that it stays like that: then a quarter of them shares one. */
+static void ask(struct inbox_streamed *st, const struct window_header *h)
+{
+    uint64_t under_way = (h->last - h->base + 1) / (h->last - h->first + 1); /* frames as large as this one */
+    st->unanswered++;
+    if (!h->may_wait && INBOX_ANSWER_SHARE * (uint64_t)st->unanswered < under_way) {
+        st->hurried = true;
+    } else if (!h->may_wait) {
+        uint64_t upto = min_u64(h->last, st->s.pending);
+        st->asked = st->asked == 0 ? upto : min_u64(st->asked, upto);
+        st->asked_last = max_u64(st->asked_last, upto);
+    }
+}
+
 /* The commit that covers the stream will answer. */
 static void owe(struct inbox_streamed *st, enum window_verdict verdict)
 {
@@ -136,7 +151,10 @@ static enum window_verdict accept(struct inbox *inbox, struct inbox_streamed *st
     }
     if (inbox_overrun(inbox)) {
         inbox->stats.overrun++;
-        return WINDOW_FULL; /* not answered: the sender's timeout is the better brake */
+        if (inbox_touch(inbox, st) == OK) {
+            owe(st, WINDOW_HOLE); /* asked for again when there is room: the sender's timeout may have grown to a minute */
+        }
+        return WINDOW_FULL;
     }
     enum err err = ERR_FULL;
     if (inbox_room(inbox, h->lane, bytes, count)) {
@@ -145,10 +163,11 @@ static enum window_verdict accept(struct inbox *inbox, struct inbox_streamed *st
     }
     inbox->stats.full += err != OK;
     if (st->s.pending > pending) {
-        st->unanswered++;
+        ask(st, h);
         owe(st, err == OK ? WINDOW_ACCEPT : WINDOW_FULL);
         inbox->urgent = inbox->urgent || h->lane == 0;
         inbox_schedule(inbox);
+        inbox_tell_crowded(inbox);
         return verdict;
     }
     answer_at_once(inbox, st, h->boot, WINDOW_FULL);
@@ -234,6 +253,7 @@ static enum window_verdict judge(struct inbox *inbox, struct inbox_streamed *st,
         if (h->last <= st->s.hwm) {
             answer_at_once(inbox, st, h->boot, verdict);
         } else {
+            ask(st, h);
             owe(st, WINDOW_ACCEPT);
         }
         break;

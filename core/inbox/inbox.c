@@ -11,10 +11,11 @@
 
 #include "core/inbox/inbox_internal.h"
 
-enum { MAX_BATCH = 4096, MAX_STREAMS = 200000, RESERVE_PCT = 5, OVERRUN = 4, ENTRY_OVERHEAD = 96, PAGE = 4096 };
+enum { MAX_BATCH = 4096, MAX_STREAMS = 200000, RESERVE_PCT = 5, OVERRUN = 4, CROWDED_PCT = 50, ENTRY_OVERHEAD = 96, PAGE = 4096 };
 #define FILLING_BYTES_MAX ((size_t)32 << 20)
 #define FULL_REST_US SECOND_US       /* after the store refused a batch, before lane 1 tries again */
 #define USAGE_AGE_US (100 * MS_US)
+enum { COMMIT_CROWD = 64, COMMIT_SHARE = 4 }; /* see distance_us */
 
 /* ---- filling ---- */
 
@@ -23,6 +24,7 @@ static enum err begin_filling(struct inbox *inbox)
     if (inbox->filling == NULL) {
         TRY(store_batch_new(inbox->store, &inbox->filling));
         inbox->filling_entries = 0;
+        inbox->filling_us = loop_now_us(inbox->loop);
     }
     return OK;
 }
@@ -52,11 +54,26 @@ enum err inbox_touch(struct inbox *inbox, struct inbox_streamed *st)
     return OK;
 }
 
-bool inbox_overrun(const struct inbox *inbox)
+/* Whether so many parts in a hundred of what may wait behind a commit do. */
+static bool waits_behind(const struct inbox *inbox, unsigned pct)
 {
     return inbox->in_flight && inbox->filling != NULL &&
-           (inbox->filling_entries >= (size_t)OVERRUN * inbox->options.max_batch ||
-            store_batch_bytes(inbox->filling) >= FILLING_BYTES_MAX);
+           (inbox->filling_entries >= (size_t)OVERRUN * inbox->options.max_batch * pct / 100 ||
+            store_batch_bytes(inbox->filling) >= FILLING_BYTES_MAX / 100 * pct);
+}
+
+bool inbox_overrun(const struct inbox *inbox)
+{
+    return waits_behind(inbox, 100);
+}
+
+void inbox_tell_crowded(struct inbox *inbox)
+{
+    bool crowded = waits_behind(inbox, CROWDED_PCT);
+    if (crowded != inbox->crowded && inbox->handlers.on_crowded != NULL) {
+        inbox->handlers.on_crowded(inbox->handlers.arg, crowded);
+    }
+    inbox->crowded = crowded;
 }
 
 static void refresh_usage(struct inbox *inbox)
@@ -128,6 +145,9 @@ static void give_up(struct inbox_touched *t)
         st->s.pending = st->s.hwm;
         st->s.gaps = st->durable.gaps;
         st->s.suppressed = st->durable.suppressed;
+        st->asked = st->asked_last = 0; /* it comes again, and asks again */
+        st->unanswered = 0;
+        st->hurried = false;
         st->touched = st->owed = st->owed_in_flight = st->closed_in_flight = false;
     }
     t->count = 0;
@@ -149,12 +169,14 @@ static void fail_batches(struct inbox *inbox, enum err result)
         inbox->full_until_us = loop_now_us(inbox->loop) + FULL_REST_US;
     }
     refresh_usage(inbox);
+    inbox_tell_crowded(inbox);
 }
 
-/* Whether an acceptance may wait: the sender has more to send and is not yet short of answers. */
+/* Whether an acceptance may wait: nobody waits for what is durable now, and the sender has more to send. */
 static bool defer(struct inbox *inbox, struct inbox_streamed *st)
 {
-    if (st->s.top <= st->s.hwm || st->s.lane == 0 || st->unanswered >= INBOX_ANSWER_FRAMES) {
+    bool asked = st->asked != 0 && st->asked <= st->s.hwm;
+    if (asked || (st->s.top <= st->s.hwm && !st->hurried) || st->s.lane == 0) {
         return false;
     }
     if (!st->deferred) {
@@ -163,20 +185,40 @@ static bool defer(struct inbox *inbox, struct inbox_streamed *st)
         }
         st->deferred = true;
     }
+    if (st->deferred_us == 0) {
+        st->deferred_us = loop_now_us(inbox->loop);
+    }
     if (!loop_timer_pending(&inbox->answer_timer)) {
-        loop_timer_in(&inbox->answer_timer, INBOX_ANSWER_DELAY_US);
+        loop_timer_in(&inbox->answer_timer, INBOX_ANSWER_LOOK_US);
     }
     return true;
+}
+
+/* An answer with the hwm goes out: what is left to be asked for is above it. */
+static void answered(struct inbox_streamed *st)
+{
+    st->deferred_us = 0;
+    st->unanswered = 0;
+    st->hurried = false;
+    st->asked = st->asked_last = st->asked_last > st->s.hwm ? st->asked_last : 0;
 }
 
 static void answer_deferred(void *arg)
 {
     struct inbox *inbox = arg;
-    for (size_t i = 0; i < inbox->deferred.count; i++) {
-        struct inbox_streamed *st = inbox->deferred.items[i];
+    struct inbox_touched *t = &inbox->deferred;
+    int64_t now_us = loop_now_us(inbox->loop);
+    size_t kept = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        struct inbox_streamed *st = t->items[i];
+        int64_t delay_us = st->hurried ? INBOX_SHARE_DELAY_US : INBOX_ANSWER_DELAY_US;
+        if (st->deferred_us != 0 && !st->s.closed && now_us - st->deferred_us < delay_us) {
+            t->items[kept++] = st;
+            continue;
+        }
         st->deferred = false;
-        if (st->unanswered > 0 && !st->s.closed) {
-            st->unanswered = 0;
+        if (st->deferred_us != 0 && !st->s.closed) {
+            answered(st);
             inbox->handlers.on_answer(inbox->handlers.arg, &(struct inbox_answer){.sender = inbox_streams_name(st),
                                                                                   .epoch = st->epoch,
                                                                                   .boot = st->s.boot,
@@ -184,7 +226,10 @@ static void answer_deferred(void *arg)
                                                                                   .verdict = WINDOW_ACCEPT});
         }
     }
-    inbox->deferred.count = 0;
+    t->count = kept;
+    if (kept > 0) {
+        loop_timer_in(&inbox->answer_timer, INBOX_ANSWER_LOOK_US);
+    }
 }
 
 static void answer_after_commit(struct inbox *inbox, struct inbox_streamed *st, bool closed_now)
@@ -209,7 +254,7 @@ static void answer_after_commit(struct inbox *inbox, struct inbox_streamed *st, 
     } else if (defer(inbox, st)) {
         return;
     }
-    st->unanswered = 0;
+    answered(st);
     inbox->handlers.on_answer(inbox->handlers.arg, &answer);
 }
 
@@ -232,6 +277,9 @@ static void on_done(void *arg, enum err result)
         return;
     }
     inbox->stats.commits++;
+    inbox->commit_us = loop_now_us(inbox->loop) - inbox->submitted_us;
+    inbox->stats.commit_us += (uint64_t)inbox->commit_us;
+    inbox->stats.gather_us += (uint64_t)(inbox->submitted_us - inbox->flight_since_us);
     settle_spools(inbox, OK);
     inbox->in_flight = false;
     inbox->flight_bytes = 0;
@@ -278,8 +326,10 @@ static void submit(void *arg)
         return;
     }
     inbox->filling = NULL;
+    inbox->flight_since_us = inbox->filling_us;
     inbox->urgent = false;
     inbox->in_flight = true;
+    inbox_tell_crowded(inbox);
     struct inbox_touched empty = inbox->flight_streams;
     inbox->flight_streams = inbox->filling_streams;
     inbox->filling_streams = empty;
@@ -294,15 +344,27 @@ static void submit(void *arg)
     }
 }
 
+/* From one commit to the next. The fewer there are, the fewer pages are written, the fewer answers and changes of thread;
+ * the more, the sooner the answer. A crowd of entries shares the price well enough already, and then what a commit takes,
+ * waits for the disk and the processor included, says which counts now. */
+static int64_t distance_us(const struct inbox *inbox)
+{
+    int64_t most_us = inbox->options.max_delay_us;
+    if (inbox->filling_entries < COMMIT_CROWD) {
+        return most_us;
+    }
+    return min_i64(most_us, max_i64(most_us / 2, COMMIT_SHARE * inbox->commit_us));
+}
+
 void inbox_schedule(struct inbox *inbox)
 {
     if (inbox->filling == NULL || inbox->in_flight) {
         return;
     }
-    int64_t due_us = inbox->submitted_us + inbox->options.max_delay_us;
+    int64_t due_us = inbox->submitted_us + distance_us(inbox);
     if (inbox->urgent || inbox->filling_entries >= inbox->options.max_batch || due_us <= loop_now_us(inbox->loop)) {
         loop_task_post(&inbox->submit); /* not at once: a caller of inbox_batch still adds to it */
-    } else if (!loop_timer_pending(&inbox->delay)) {
+    } else if (!loop_timer_pending(&inbox->delay) || inbox->delay.due_us > due_us) {
         loop_timer_at(&inbox->delay, due_us);
     }
 }

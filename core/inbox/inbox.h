@@ -7,14 +7,15 @@
  *   answer(sender, epoch, boot, verdict, hwm) <------------------------------------- after the fsync -+
  *
  * One transaction = {entries in the spool, hwm of every stream touched}. Only one is under way at a time; meanwhile
- * the next one fills. A batch is submitted when no other is under way and max_delay_us have passed since the last one was, or it has max_batch
+ * the next one fills. A batch is submitted when no other is under way and max_delay_us have passed since the last one was
+ * (half of that for 64 entries and more, where commits are short: they may take a quarter of the time), or it has max_batch
  * entries or an alarm (lane 0), so with max_delay_us = 0 the commits clock themselves: the slower the disk, the
  * larger the batch. While a commit is under way at most 4 * max_batch entries or 32 MiB wait behind it; frames
- * beyond that are dropped unanswered and repeated by their senders' timeouts.
+ * beyond that are dropped, and asked for again (HOLE) once the commit behind has made room.
  *
  * Answers after a commit: one per stream touched, ACCEPT or, if frames did not join on or found no room meanwhile,
- * HOLE or FULL, with the new hwm. An ACCEPT to a sender of lane 1 that has more to send (top > hwm) waits until 4 frames
- * have come or 20 ms have passed: an answer costs the broker as much as a frame. At once: DUPLICATE (when durable; else the commit answers), HOLE (when nothing is
+ * HOLE or FULL, with the new hwm. An ACCEPT in lane 1 that covers only frames to which an answer may wait (window.h:
+ * patience) is put off until one does not, or for 100 to 125 ms. At once: DUPLICATE (when durable; else the commit answers), HOLE (when nothing is
  * pending), NEED_HELLO, STALE, REFUSED, FULL: the same answer to the same boot at most once in 5 ms. A frame whose
  * sender or numbers are not even well formed is REFUSED likewise.
  *
@@ -77,19 +78,23 @@ struct inbox_handlers {
     /* A new stream of this sender finds no room: why (constant text) says whose limit it is. Once per sender and
      * minute; may be NULL. */
     void (*on_too_many)(void *arg, const char *sender, const char *why);
+    /* Half of what may wait behind a commit is there: the owner should hold back what comes, until it is told that there
+     * is room again. May be NULL. */
+    void (*on_crowded)(void *arg, bool crowded);
     void *arg;
 };
 struct inbox_options {
     unsigned stream_table;
     unsigned max_batch;      /* entries; 0 = 4096 */
-    int64_t max_delay_us;    /* commits come at least so far apart: what comes alone does not wait, what comes in
-                              * crowds shares a flush. 0 = only for the commit under way */
+    int64_t max_delay_us;    /* commits come so far apart, crowds down to half as far: what comes alone does not wait,
+                              * what comes in crowds shares a flush. 0 = only for the commit under way */
     unsigned max_streams;    /* 0 = 200,000; above it, and above 1,024 of one sender, new streams are REFUSED */
     unsigned reserve_pct;    /* share of the store's cap kept for lane 0; 0 = 5 */
 };
 struct inbox_stats {
     uint64_t frames, entries, duplicates, holes, forgotten, refused, stale, need_hello, closed, full, commits,
         failed_commits;
+    uint64_t gather_us, commit_us; /* sums over commits: from the first entry to the submission, from there to the end */
     uint64_t overrun; /* frames dropped behind a slow commit */
     uint64_t too_many; /* times that a new stream found no room */
     uint64_t damaged_streams; /* records that did not verify at open */

@@ -16,10 +16,12 @@
 enum { INBOX_SENDER_STREAMS = 1024, INBOX_STRANGERS = 256 };
 #define INBOX_TOO_MANY_GAP_US MINUTE_US
 #define INBOX_ANSWER_GAP_US (5 * MS_US)
-/* A sender that has more to send is answered every so many frames, or when so long has passed: an answer costs the broker
- * as much as a frame. Half of the smallest window in use. */
-enum { INBOX_ANSWER_FRAMES = 4 };
-#define INBOX_ANSWER_DELAY_US (20 * MS_US)
+/* How long an answer that may wait is put off, how long one that only shares, and how often that is looked at. Together
+ * well below the shortest retransmission timeout in use. */
+enum { INBOX_ANSWER_SHARE = 4 }; /* answers to what is under way of a sender */
+#define INBOX_ANSWER_DELAY_US (100 * MS_US)
+#define INBOX_SHARE_DELAY_US (25 * MS_US)
+#define INBOX_ANSWER_LOOK_US (25 * MS_US)
 
 struct inbox_sender;
 struct inbox_counts {
@@ -35,8 +37,11 @@ struct inbox_streamed {
     bool touched;                /* is in filling */
     bool owed, owed_in_flight;   /* an answer after the commit */
     enum window_verdict after;   /* which: ACCEPT, HOLE or FULL */
-    unsigned unanswered;         /* frames accepted since the last answer after a commit */
+    uint64_t asked, asked_last;  /* first and last number above the last answer that a sender waits for; 0 = none */
+    unsigned unanswered;         /* frames since the last answer after a commit */
+    bool hurried;                /* one of them asked and is to share an answer */
     bool deferred;               /* is in the inbox's list of answers that wait */
+    int64_t deferred_us;         /* since when an answer waits; 0 = none does */
     bool closed_durable, closed_in_flight;
     /* the latest answer at once */
     int64_t answered_us;
@@ -63,13 +68,16 @@ struct inbox {
     struct store_batch *filling; /* owned; NULL = nothing to commit */
     struct inbox_touched filling_streams;
     size_t filling_entries;
+    int64_t filling_us;   /* since when it fills */
     int64_t submitted_us; /* when the last batch was */
+    int64_t commit_us;    /* from there to its end */
     bool urgent;
 
     bool in_flight;
     struct inbox_touched flight_streams;
     uint64_t flight_last[INBOX_LANES];
     size_t flight_bytes;
+    int64_t flight_since_us; /* since when it was filling */
 
     struct store_usage usage; /* as of usage_us */
     int64_t usage_us;
@@ -81,8 +89,9 @@ struct inbox {
     int64_t too_many_us; /* when a sender without any stream was last told of; 0 = never */
     struct loop_task submit;
     struct loop_timer delay;
-    struct inbox_touched deferred; /* streams whose answer waits for more frames, or for the timer */
+    struct inbox_touched deferred; /* streams whose answer waits for a frame that asks, or for the timer */
     struct loop_timer answer_timer;
+    bool crowded; /* as the owner was told */
 };
 
 /* ---- streams.c ---- */
@@ -105,6 +114,8 @@ enum err inbox_touch(struct inbox *inbox, struct inbox_streamed *st) MUST_CHECK;
 void inbox_schedule(struct inbox *inbox);
 /* True when nothing more may be put into the filling batch before the commit under way is done. */
 bool inbox_overrun(const struct inbox *inbox);
+/* Tells the owner when the batch that fills has become large, or small again. */
+void inbox_tell_crowded(struct inbox *inbox);
 /* Is there room for so many bytes of so many entries of this lane? */
 bool inbox_room(struct inbox *inbox, uint8_t lane, uint64_t bytes, size_t count);
 

@@ -6,19 +6,23 @@
  */
 #include "core/outbox/outbox_internal.h"
 
-enum err outbox_frame_init(struct outbox_frame *frame, const struct outbox_options *options)
+static enum err reserve(struct outbox_frame *frame, const struct outbox_options *options)
 {
-    frame->entries = calloc(options->frame_entries, sizeof(*frame->entries));
-    frame->offsets = calloc(options->frame_entries, sizeof(*frame->offsets));
-    buffer_init(&frame->bodies, options->frame_bytes + 2 * SPOOL_BODY_MAX);
+    if (frame->entries == NULL) {
+        buffer_init(&frame->bodies, options->frame_bytes + 2 * SPOOL_BODY_MAX);
+        frame->entries = calloc(options->frame_entries, sizeof(*frame->entries));
+    }
+    if (frame->offsets == NULL) {
+        frame->offsets = calloc(options->frame_entries, sizeof(*frame->offsets));
+    }
     return frame->entries != NULL && frame->offsets != NULL ? OK : ERR_NOMEM;
 }
 
-void outbox_frame_deinit(struct outbox_frame *frame)
+void outbox_frame_release(struct outbox_frame *frame)
 {
     buffer_deinit(&frame->bodies);
-    free(frame->offsets);
-    free(frame->entries);
+    free(take(frame->offsets));
+    free(take(frame->entries));
 }
 
 /* The body of first..last has been appended at offset. Takes it back and says false when it is too much. */
@@ -31,7 +35,7 @@ static bool keep(struct outbox *o, uint64_t first, uint64_t last, size_t offset,
     if (f->err != OK) {
         return false;
     }
-    if (f->count > 0 && f->bodies.len > o->options.frame_bytes) {
+    if (f->count > 0 && f->bodies.len > f->bytes) {
         f->bodies.len = offset;
         return false;
     }
@@ -65,20 +69,21 @@ static bool add_entry(void *arg, const struct spool_entry *entry)
         return add_gap(o, entry->first, entry->last);
     }
     size_t offset = f->bodies.len;
-    if (f->count > 0 && offset + entry->body.len > o->options.frame_bytes) {
+    if (f->count > 0 && offset + entry->body.len > f->bytes) {
         return false;
     }
     buffer_put_slice(&f->bodies, entry->body);
     return keep(o, entry->first, entry->last, offset, false);
 }
 
-static void begin(struct outbox_frame *f, uint64_t from, uint64_t limit)
+static void begin(struct outbox_frame *f, uint64_t from, uint64_t limit, size_t bytes)
 {
     buffer_reset(&f->bodies);
     f->count = 0;
     f->err = OK;
     f->next = from;
     f->limit = limit;
+    f->bytes = bytes;
 }
 
 static enum err complete(struct outbox_frame *f)
@@ -94,7 +99,9 @@ static enum err complete(struct outbox_frame *f)
 enum err outbox_frame_build(struct outbox *o, uint64_t from)
 {
     struct outbox_frame *f = &o->frame;
-    begin(f, from, window_sender_limit(&o->window));
+    TRY(reserve(f, &o->options));
+    begin(f, from, window_sender_limit(&o->window),
+          (size_t)min_u64(o->options.frame_bytes, window_sender_frame_bytes(&o->window)));
     TRY(spool_read(o->spool, from, add_entry, o));
     if (f->err == OK && f->count == 0) { /* durable, but gone */
         (void)add_gap(o, f->next, f->limit);
@@ -104,7 +111,8 @@ enum err outbox_frame_build(struct outbox *o, uint64_t from)
 
 enum err outbox_frame_carrier(struct outbox *o, uint64_t number)
 {
-    begin(&o->frame, number, number);
+    TRY(reserve(&o->frame, &o->options));
+    begin(&o->frame, number, number, o->options.frame_bytes);
     (void)add_gap(o, number, number);
     return complete(&o->frame);
 }

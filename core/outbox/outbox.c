@@ -14,7 +14,7 @@ enum { TRIM_EVERY = 256, FRAME_BYTES = 16 * 1024, FRAME_ENTRIES = 256 };
 
 static void open_window(struct outbox *o)
 {
-    window_sender_init(&o->window, &o->options.window, spool_trimmed(o->spool), spool_durable(o->spool));
+    window_sender_init(&o->window, &o->options.window, o->flight, spool_trimmed(o->spool), spool_durable(o->spool));
     if (!o->answered) {
         window_sender_hold(&o->window, o->boot_top);
     }
@@ -71,6 +71,9 @@ static void pump(void *arg)
         }
     }
     set_deadline(o);
+    if (o->window.flight_count == 0) {
+        outbox_frame_release(&o->frame);
+    }
 }
 
 static void on_deadline(void *arg)
@@ -173,7 +176,10 @@ enum err outbox_new(struct loop *loop, struct store *store, struct spool *spool,
     loop_timer_init(&o->trim, loop, trim_now, o);
     loop_timer_init(&o->retry, loop, on_retry, o);
     loop_timer_init(&o->greet, loop, on_greet, o);
-    TRY(outbox_frame_init(&o->frame, &o->options));
+    o->flight = calloc(options->window.max_frames, sizeof(*o->flight));
+    if (o->flight == NULL) {
+        return ERR_NOMEM;
+    }
     o->replaces = spool_origin(spool);
     TRY(outbox_record_open(o));
     open_window(o);
@@ -192,7 +198,8 @@ void outbox_free(struct outbox *o)
     loop_timer_cancel(&o->trim);
     loop_timer_cancel(&o->retry);
     loop_timer_cancel(&o->greet);
-    outbox_frame_deinit(&o->frame);
+    outbox_frame_release(&o->frame);
+    free(o->flight);
     free(o);
 }
 
@@ -210,6 +217,7 @@ void outbox_disconnected(struct outbox *o)
     o->connected = false;
     loop_timer_cancel(&o->greet);
     window_sender_disconnected(&o->window);
+    outbox_frame_release(&o->frame);
     set_deadline(o);
 }
 

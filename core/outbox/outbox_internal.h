@@ -9,14 +9,16 @@
 
 #define OUTBOX_RETRY_US SECOND_US
 
-/* A frame under construction; the memory is kept from frame to frame. */
+/* A frame under construction; the memory is kept from frame to frame until nothing is under way any more: an idle sender
+ * costs no buffers. */
 struct outbox_frame {
-    struct spool_entry *entries; /* owned; frame_entries of them, bodies point into `bodies` once it is complete */
-    size_t *offsets;             /* owned; of the bodies */
+    struct spool_entry *entries; /* owned; frame_entries of them, bodies point into `bodies` once it is complete; or NULL */
+    size_t *offsets;             /* owned; of the bodies; or NULL */
     size_t count;
     struct buffer bodies;
     uint64_t next;  /* number that comes next */
     uint64_t limit; /* last number allowed */
+    size_t bytes;   /* of bodies aimed at */
     enum err err;
 };
 
@@ -27,6 +29,7 @@ struct outbox {
     struct outbox_options options;
     struct outbox_handlers handlers;
     struct window_sender window;
+    struct window_flight *flight; /* owned; the window's ring */
     struct outbox_frame frame;
     uint64_t boot_top, replaces;
     bool connected;
@@ -44,8 +47,8 @@ struct outbox {
     struct loop_timer deadline, trim, retry, greet;
 };
 
-enum err outbox_frame_init(struct outbox_frame *frame, const struct outbox_options *options) MUST_CHECK;
-void outbox_frame_deinit(struct outbox_frame *frame);
+/* Gives the memory back; the next frame takes it again. */
+void outbox_frame_release(struct outbox_frame *frame);
 /* Fills outbox->frame with entries from `from`, at least one. ERR_IO, ERR_NOMEM, or what on_damaged says. */
 enum err outbox_frame_build(struct outbox *outbox, uint64_t from) MUST_CHECK;
 /* The frame that only carries the hello, with a number that the receiver has. */

@@ -10,11 +10,53 @@
 
 #include <assert.h>
 
+enum { ALLOWED_LEAST = 4096, FRAME_LEAST = 2048 };
+
 static bool window_open(const struct window_sender *s)
 {
-    unsigned frames = s->probing ? 1 : s->options.max_frames;
+    unsigned frames = s->probing ? 1 : s->frames;
     return s->paused_until_us == 0 && s->flight_count < frames &&
-           (s->flight_count == 0 || s->flight_bytes < s->options.max_bytes);
+           (s->flight_count == 0 || s->flight_bytes < s->allowed_bytes);
+}
+
+/* As on a link of which nothing is known. */
+static void allow_first(struct window_sender *s)
+{
+    uint64_t max = s->options.max_bytes;
+    s->allowed_bytes = s->options.max_queue_us > 0 ? min_u64(ALLOWED_LEAST, max) : max;
+    s->min_rtt_us = 0;
+}
+
+uint64_t window_sender_frame_bytes(const struct window_sender *s)
+{
+    return s->options.max_queue_us > 0 ? max_u64(s->allowed_bytes / 2, FRAME_LEAST) : UINT64_MAX;
+}
+
+static void grow_allowed(struct window_sender *s, uint64_t bytes)
+{
+    s->allowed_bytes = min_u64(s->allowed_bytes + bytes, s->options.max_bytes);
+}
+
+/* acked bytes left; under_way: when the youngest of their frames was sent; rtt_us 0 = no sample (repeated frames: they
+ * were allowed before, so what grows here is bounded by that). An allowance that was not used up says nothing. */
+static void adapt_allowed(struct window_sender *s, uint64_t acked, uint64_t under_way, int64_t rtt_us)
+{
+    int64_t queue_us = s->options.max_queue_us;
+    if (queue_us == 0) {
+        return;
+    }
+    if (rtt_us == 0) {
+        grow_allowed(s, acked);
+        return;
+    }
+    s->min_rtt_us = s->min_rtt_us == 0 ? rtt_us : min_i64(s->min_rtt_us, rtt_us);
+    int64_t target_us = s->min_rtt_us + queue_us;
+    if (rtt_us > target_us) {
+        uint64_t carried = (uint64_t)((double)under_way * (double)target_us / (double)rtt_us);
+        s->allowed_bytes = max_u64(min_u64(s->allowed_bytes, carried), min_u64(ALLOWED_LEAST, s->options.max_bytes));
+    } else if (under_way >= s->allowed_bytes / 2) {
+        grow_allowed(s, rtt_us <= s->min_rtt_us + queue_us / 2 ? acked : acked / 8);
+    }
 }
 
 static void settle_state(struct window_sender *s)
@@ -27,9 +69,15 @@ static void settle_state(struct window_sender *s)
 static void rewind_to_base(struct window_sender *s)
 {
     s->next = s->base;
-    s->flight_head = s->flight_count = 0;
-    s->flight_bytes = 0;
+    s->flight_head = s->flight_count = s->unasked = 0;
+    s->flight_bytes = s->unasked_bytes = 0;
     s->deadline_us = 0;
+}
+
+static unsigned first_frames(const struct window_sender *s)
+{
+    unsigned first = s->options.first_frames;
+    return first != 0 && first < s->options.max_frames ? first : s->options.max_frames;
 }
 
 static void back_off(struct window_sender *s)
@@ -37,13 +85,14 @@ static void back_off(struct window_sender *s)
     s->rto_us = min_i64(2 * s->rto_us, s->options.max_rto_us);
 }
 
-void window_sender_init(struct window_sender *s, const struct window_sender_options *options, uint64_t acked,
-                        uint64_t top)
+void window_sender_init(struct window_sender *s, const struct window_sender_options *options,
+                        struct window_flight *flight, uint64_t acked, uint64_t top)
 {
     assert(options->max_frames >= 1 && options->max_frames <= WINDOW_FRAMES_MAX);
     assert(options->min_rto_us > 0 && options->min_rto_us <= options->first_rto_us &&
            options->first_rto_us <= options->max_rto_us);
     *s = (struct window_sender){.options = *options,
+                                .flight = flight,
                                 .state = WINDOW_DOWN,
                                 .base = acked + 1,
                                 .next = acked + 1,
@@ -51,6 +100,8 @@ void window_sender_init(struct window_sender *s, const struct window_sender_opti
                                 .high = acked,
                                 .hold = UINT64_MAX,
                                 .rto_us = options->first_rto_us};
+    s->frames = first_frames(s);
+    allow_first(s);
 }
 
 void window_sender_hold(struct window_sender *s, uint64_t above)
@@ -74,6 +125,8 @@ void window_sender_connected(struct window_sender *s)
         return;
     }
     rewind_to_base(s);
+    s->frames = first_frames(s);
+    allow_first(s);
     s->hello_acked = false;
     s->recovering = false;
     s->probing = true;
@@ -126,12 +179,21 @@ bool window_sender_may_send(const struct window_sender *s, int64_t now_us, uint6
     return false;
 }
 
+/* May the answer to a frame up to last be put off? Another frame follows, and half the window is still free of frames that
+ * ask. Of the bytes a quarter: this frame's own are not counted yet. */
+static bool may_wait(const struct window_sender *s, uint64_t last)
+{
+    return last >= s->base && last < window_sender_limit(s) && !s->probing && s->unasked + 1 < (s->frames + 1) / 2 &&
+           s->unasked_bytes < s->allowed_bytes / 4;
+}
+
 void window_sender_header(const struct window_sender *s, uint64_t first, uint64_t last, struct window_header *header)
 {
     header->first = first;
     header->last = last;
     header->base = min_u64(s->base, first);
     header->top = s->top;
+    header->may_wait = may_wait(s, last);
     header->has_hello = !s->hello_acked;
     if (s->claim) {
         header->replaces = header->epoch;
@@ -149,16 +211,25 @@ void window_sender_sent(struct window_sender *s, uint64_t last, uint64_t bytes, 
     if (last < s->base) { /* only carried the hello */
         return;
     }
-    assert(last >= s->next && last <= s->top && s->flight_count < WINDOW_FRAMES_MAX);
-    unsigned slot = (s->flight_head + s->flight_count) % WINDOW_FRAMES_MAX;
+    assert(last >= s->next && last <= s->top && s->flight_count < s->options.max_frames);
+    unsigned slot = (s->flight_head + s->flight_count) % s->options.max_frames;
     s->flight[slot].last = last;
     s->flight[slot].bytes = bytes;
     s->flight[slot].sent_us = repeated ? 0 : now_us;
+    bool waits = may_wait(s, last);
+    s->unasked = waits ? s->unasked + 1 : 0;
+    s->unasked_bytes = waits ? s->unasked_bytes + bytes : 0;
     s->flight_count++;
     s->flight_bytes += bytes;
+    s->flight[slot].under_way = s->flight_bytes;
     s->next = last + 1;
     s->high = max_u64(s->high, last);
     settle_state(s);
+}
+
+static int64_t rto_of(const struct window_sender *s)
+{
+    return min_i64(max_i64(s->srtt_us + 4 * s->rttvar_us, s->options.min_rto_us), s->options.max_rto_us);
 }
 
 /* RFC 6298 section 2; the clock's grain is far below min_rto. */
@@ -173,20 +244,33 @@ static void sample_rtt(struct window_sender *s, int64_t rtt_us)
         s->rttvar_us += (distance - s->rttvar_us) / 4;
         s->srtt_us += (rtt_us - s->srtt_us) / 8;
     }
-    s->rto_us = min_i64(max_i64(s->srtt_us + 4 * s->rttvar_us, s->options.min_rto_us), s->options.max_rto_us);
+    s->rto_us = rto_of(s);
 }
 
 static void advance(struct window_sender *s, uint64_t hwm, int64_t now_us)
 {
     int64_t sent_us = 0; /* of the youngest frame that this ack covers */
+    unsigned under_way = s->flight_count;
+    uint64_t acked = 0, bytes_then = 0;
     while (s->flight_count > 0 && s->flight[s->flight_head].last <= hwm) {
         sent_us = s->flight[s->flight_head].sent_us;
+        bytes_then = s->flight[s->flight_head].under_way;
+        acked += s->flight[s->flight_head].bytes;
         s->flight_bytes -= s->flight[s->flight_head].bytes;
-        s->flight_head = (s->flight_head + 1) % WINDOW_FRAMES_MAX;
+        s->flight_head = (s->flight_head + 1) % s->options.max_frames;
         s->flight_count--;
+    }
+    if (under_way >= s->frames / 2) {
+        unsigned wider = s->frames + under_way - s->flight_count;
+        s->frames = wider < s->options.max_frames ? wider : s->options.max_frames;
     }
     if (sent_us != 0) {
         sample_rtt(s, now_us - sent_us);
+    } else if (s->srtt_us != 0) { /* it moves: a timeout that had doubled to a minute must not decide about the next loss */
+        s->rto_us = max_i64(s->rto_us / 2, rto_of(s));
+    }
+    if (acked > 0) {
+        adapt_allowed(s, acked, bytes_then, sent_us != 0 ? max_i64(now_us - sent_us, 1) : 0);
     }
     s->base = hwm + 1;
     s->next = max_u64(s->next, s->base);
@@ -199,6 +283,7 @@ static void recover(struct window_sender *s)
 {
     if (!s->recovering) {
         s->recovering = true;
+        s->frames = s->frames / 2 > first_frames(s) ? s->frames / 2 : first_frames(s);
         rewind_to_base(s);
     }
 }
@@ -216,6 +301,7 @@ static void pause_sending(struct window_sender *s, int64_t now_us)
 {
     if (s->paused_until_us == 0) {
         rewind_to_base(s);
+        s->frames = first_frames(s);
         s->paused_until_us = now_us + s->rto_us;
         s->probing = true;
         back_off(s);
@@ -289,6 +375,7 @@ void window_sender_tick(struct window_sender *s, int64_t now_us)
     }
     if (s->deadline_us != 0 && now_us >= s->deadline_us) {
         s->stats.timeouts++;
+        s->frames = first_frames(s);
         rewind_to_base(s);
         back_off(s);
         s->recovering = false;

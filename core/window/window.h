@@ -27,6 +27,14 @@
  * probe: only one frame is under way until an answer comes. After a restart the first frames are often known to the
  * receiver already, and after a timeout a whole window would mostly be thrown away.
  *
+ * Patience. An answer costs the broker between them as much as a frame, and only the sender knows when it needs one: for a
+ * frame behind which nothing follows, and for every half window (of frames, or of bytes). All other frames are patient
+ * (may_wait): the receiver may put the answer off for a while (core/inbox). A window that is full holds a frame that was
+ * not, so an answer is always under way to it.
+ * Window. It begins with first_frames, so that what a broker has to hold while nobody answers stays small however many
+ * senders it has. Each answer to a window that was at least half in use widens it by the frames that it covers, up to
+ * max_frames. A timeout, a full receiver and a new connection set it back, a hole halves it.
+ *
  * RECEIVER, per stream (hwm = durable, pending = accepted into a batch that is not durable yet); the first fit counts
  *   frame                                              verdict
  *   not 1 <= base <= first <= last <= top <= NUMBER_MAX, epoch or boot 0, boot_top > top, lane of another stream
@@ -66,7 +74,14 @@
  * FORGOTTEN: so also a stream that is idle, an alarm lane above all, is missed and declared. Said on every connect, when
  * another lane was asked for its hello, and now and then (core/outbox).
  *
- * Retransmission timeout: RFC 6298 (SRTT, RTTVAR, Karn's rule), bounds min_rto_us..max_rto_us.
+ * Retransmission timeout: RFC 6298 (SRTT, RTTVAR, Karn's rule), bounds min_rto_us..max_rto_us. A timeout that was doubled is
+ * halved again by every answer that moves base, so that a loss soon after an outage does not cost the whole of it again.
+ *
+ * Bytes under way. What has been handed to the link stands before everything that comes later, an alarm of another lane
+ * above all. So no more goes out than the link carries in max_queue_us beyond its own delay (after TCP Vegas, Brakmo and
+ * Peterson 1995): from 4 KiB on connecting the allowance grows with every ack while the round trip stays below
+ * min_rtt + max_queue_us / 2, slower up to min_rtt + max_queue_us, and above that it is cut in proportion. On a fast link it
+ * ends at max_bytes after a few round trips.
  */
 #ifndef CORE_WINDOW_WINDOW_H
 #define CORE_WINDOW_WINDOW_H
@@ -100,6 +115,7 @@ struct window_header {
     uint64_t top;    /* sender's highest durable number when it was sent */
     uint32_t boot;   /* random per start of the sender */
     uint8_t lane;
+    bool may_wait;   /* the sender goes on without an answer to this frame */
     bool has_hello;
     uint64_t boot_seq; /* hello: counts the sender's starts, durable before anything is sent */
     uint64_t boot_top; /* hello: durable top at the first start since the last one that was answered */
@@ -109,14 +125,21 @@ struct window_header {
 /* ---------------------------------------------------------------- sender ---- */
 struct window_sender_options {
     unsigned max_frames;    /* frames under way, 1..WINDOW_FRAMES_MAX */
+    unsigned first_frames;  /* at first and after losses; 0 = max_frames */
     uint64_t max_bytes;     /* payload bytes under way */
     int64_t min_rto_us, max_rto_us, first_rto_us;
+    int64_t max_queue_us;   /* what our own bytes may add to the link's delay; 0 = no bound but max_bytes */
 };
 enum { WINDOW_FRAMES_MAX = 256 };
 enum window_sender_state { WINDOW_DOWN, WINDOW_SEND, WINDOW_WAIT, WINDOW_STALE_EPOCH };
 
 struct window_sender_stats {
     uint64_t frames, repeated_frames, acks, timeouts, holes, absurd_acks;
+};
+struct window_flight { /* a frame under way */
+    uint64_t last, bytes;
+    uint64_t under_way; /* bytes, this frame's included, when it was sent */
+    int64_t sent_us; /* 0 when repeated: no RTT sample (Karn) */
 };
 struct window_sender {
     struct window_sender_options options;
@@ -126,6 +149,9 @@ struct window_sender {
     uint64_t top;  /* highest durable number */
     uint64_t high; /* highest number ever sent, for counting repeats */
     uint64_t hold; /* nothing above it goes out; UINT64_MAX = no hold */
+    unsigned frames;    /* the window at present: first_frames..max_frames */
+    unsigned unasked;   /* frames sent since the last one that may not wait */
+    uint64_t unasked_bytes;
     bool hello_acked; /* the receiver knows this boot */
     bool claim;       /* told STALE: hello.replaces = own epoch */
     bool probing;     /* one frame under way at most */
@@ -133,17 +159,16 @@ struct window_sender {
     int64_t rto_us, srtt_us, rttvar_us;
     int64_t deadline_us; /* of the timeout; 0 = none */
     int64_t paused_until_us;
-    struct {
-        uint64_t last, bytes;
-        int64_t sent_us; /* 0 when repeated: no RTT sample (Karn) */
-    } flight[WINDOW_FRAMES_MAX]; /* ring */
+    uint64_t allowed_bytes; /* under way, as the link carries them; max_bytes without max_queue_us */
+    int64_t min_rtt_us;     /* smallest since connecting; 0 = none yet */
+    struct window_flight *flight; /* ring of options.max_frames; the owner's */
     unsigned flight_head, flight_count;
     uint64_t flight_bytes;
     struct window_sender_stats stats;
 };
-/* acked: everything <= it is trimmed. */
-void window_sender_init(struct window_sender *s, const struct window_sender_options *options, uint64_t acked,
-                        uint64_t top);
+/* flight: options->max_frames of them, for the life of the sender. acked: everything <= it is trimmed. */
+void window_sender_init(struct window_sender *s, const struct window_sender_options *options,
+                        struct window_flight *flight, uint64_t acked, uint64_t top);
 /* Holds back what is above `above` until window_sender_release. */
 void window_sender_hold(struct window_sender *s, uint64_t above);
 void window_sender_release(struct window_sender *s);
@@ -162,6 +187,8 @@ void window_sender_greet(struct window_sender *s);
  * covers a range is sent whole). The rest of the header is the owner's, replaces included unless the window claims.
  * */
 void window_sender_header(const struct window_sender *s, uint64_t first, uint64_t last, struct window_header *header);
+/* Payload bytes that the next frame should have at most (a larger entry goes alone): small frames on a slow link. */
+uint64_t window_sender_frame_bytes(const struct window_sender *s);
 /* The frame from..last with so many payload bytes was handed to the bus. */
 void window_sender_sent(struct window_sender *s, uint64_t last, uint64_t bytes, int64_t now_us);
 /* An answer of the receiver for this epoch and boot. Returns true when base moved (trim up to base - 1). ROLLED_BACK

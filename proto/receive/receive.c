@@ -125,6 +125,12 @@ static void on_closed(void *arg, const char *sender, uint64_t epoch, const struc
     r->handlers.on_closed(r->handlers.arg, sender, epoch, stream);
 }
 
+static void on_crowded(void *arg, bool crowded)
+{
+    struct receive *r = arg;
+    bus_pause(r->bus, crowded);
+}
+
 static void on_too_many(void *arg, const char *sender, const char *why)
 {
     refuse(arg, sender, RECEIVE_TOO_MANY, why);
@@ -155,6 +161,7 @@ enum err receive_new(struct loop *loop, struct bus *bus, struct store *store, st
                                    .on_durable = on_durable,
                                    .on_closed = on_closed,
                                    .on_too_many = on_too_many,
+                                   .on_crowded = on_crowded,
                                    .arg = r};
     TRY(inbox_new(loop, store, spools, &options->inbox, &inbox, &r->inbox, reterr));
     *ret_receive = take(r);

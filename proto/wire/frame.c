@@ -23,6 +23,7 @@ enum {
     FRAME_LANE,
     FRAME_HELLO,
     FRAME_RECORD,
+    FRAME_MAY_WAIT,
 };
 enum { HELLO_BOOT_SEQ = 1, HELLO_BOOT_TOP, HELLO_REPLACES, HELLO_SOFTWARE };
 
@@ -30,7 +31,7 @@ static const uint8_t frame_kinds[] = {
     [FRAME_VERSION] = KIND_VARINT, [FRAME_SENDER] = KIND_BYTES,  [FRAME_EPOCH] = KIND_FIXED64,
     [FRAME_FIRST] = KIND_VARINT,   [FRAME_BEHIND] = KIND_VARINT, [FRAME_AHEAD] = KIND_VARINT,
     [FRAME_BOOT] = KIND_FIXED32,   [FRAME_LANE] = KIND_VARINT,   [FRAME_HELLO] = KIND_BYTES,
-    [FRAME_RECORD] = KIND_BYTES,
+    [FRAME_RECORD] = KIND_BYTES,   [FRAME_MAY_WAIT] = KIND_VARINT,
 };
 static const uint8_t hello_kinds[] = {
     [HELLO_BOOT_SEQ] = KIND_VARINT,
@@ -78,6 +79,7 @@ static enum err read_fields(struct slice in, struct raw_frame *raw, struct wire_
         case FRAME_AHEAD: raw->ahead = f.value; break;
         case FRAME_BOOT: raw->header.boot = (uint32_t)f.value; break;
         case FRAME_LANE: raw->lane = f.value; break;
+        case FRAME_MAY_WAIT: raw->header.may_wait = f.value != 0; break;
         case FRAME_HELLO:
             /* Of two hellos protobuf makes one, protobuf-c the last: nobody writes two. */
             if (raw->header.has_hello || read_hello(f.bytes, &raw->header) != OK) {
@@ -220,6 +222,9 @@ enum err wire_frame_encode(const char *sender, const struct window_header *heade
         buffer_put(out, head, (size_t)(key.at - head));
         buffer_put_slice(out, bodies[i]);
     }
+    p.at = head;
+    pen_varint(&p, FRAME_MAY_WAIT, header->may_wait);
+    buffer_put(out, head, (size_t)(p.at - head));
     TRY(buffer_err(out));
     return out->len - start <= WIRE_FRAME_MAX ? OK : ERR_RANGE;
 }

@@ -26,6 +26,8 @@ static struct {
     struct answer answers[ANSWERS];
     size_t answer_count;
     unsigned durable, closed, too_many;
+    unsigned crowds; /* times that it was told */
+    bool crowded;
     char too_many_sender[16], too_many_why[100];
     bool one_stream; /* numbers of the stream and of the spool are the same */
     enum err entry_result;
@@ -85,6 +87,14 @@ static void on_too_many(void *arg, const char *sender, const char *why)
     snprintf(g.too_many_why, sizeof(g.too_many_why), "%s", why);
 }
 
+static void on_crowded(void *arg, bool crowded)
+{
+    (void)arg;
+    CHECK(crowded != g.crowded);
+    g.crowded = crowded;
+    g.crowds += crowded;
+}
+
 static void settle_both(void *arg, enum err result)
 {
     (void)arg;
@@ -102,7 +112,7 @@ static void start(void)
 {
     static const struct inbox_handlers handlers = {
         .on_entry = on_entry, .on_answer = on_answer, .on_durable = on_durable, .on_closed = on_closed,
-        .on_too_many = on_too_many};
+        .on_too_many = on_too_many, .on_crowded = on_crowded};
     CHECK_OK(loop_new_virtual(g.world, &g.loop));
     loop_set_worker_latency(g.loop, 10 * MS_US);
     CHECK_OK(store_open_memory(g.loop, g.disk, TABLES, &g.store));
@@ -261,7 +271,7 @@ static void commits_clock_themselves(void **state)
     (void)state;
     g.one_stream = true;
     for (uint64_t n = 1; n <= 100; n++) { /* one frame a millisecond, a commit takes ten */
-        CHECK_INT(frame("a", 1, 1, n, n), WINDOW_ACCEPT);
+        CHECK_INT(frame("a", 1, n, n, n), WINDOW_ACCEPT);
         run(MS_US);
     }
     run(50 * MS_US);
@@ -272,35 +282,144 @@ static void commits_clock_themselves(void **state)
     CHECK_INT(g.answer_count, stats.commits);
 }
 
-static void a_sender_that_has_more_to_send_is_answered_every_fourth_frame_or_after_a_while(void **state)
+static void an_answer_that_may_wait_waits_for_a_frame_that_asks_or_for_a_while(void **state)
 {
     (void)state;
     struct window_header h = header(1, 1, 1, 1);
-    h.top = 100;
+    h.may_wait = true;
     CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
-    run(12 * MS_US);
+    run(95 * MS_US);
     CHECK_INT(hwm_of("a", 1), 1);
     CHECK_INT(g.answer_count, 0);
-    run(20 * MS_US);
+    run(50 * MS_US);
     CHECK_INT(g.answer_count, 1);
-    for (h.first = h.last = 2; h.first <= 4; h.first = ++h.last) {
+    CHECK_INT(last_answer()->hwm, 1);
+    run(SECOND_US);
+    CHECK_INT(g.answer_count, 1);
+    for (h.first = h.last = 2; h.first <= 9; h.first = ++h.last) {
         CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
     }
     run(12 * MS_US);
     CHECK_INT(g.answer_count, 1);
-    h.first = h.last = 5;
-    CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
-    run(10 * MS_US + 1);
-    CHECK_INT(g.answer_count, 2); /* the fourth */
-    CHECK_INT(last_answer()->hwm, 5);
-    run(50 * MS_US);
+    CHECK_INT(frame("a", 1, 2, 10, 10), WINDOW_ACCEPT); /* asks */
+    run(12 * MS_US);
     CHECK_INT(g.answer_count, 2);
-    h = header(1, 1, 6, 100); /* nothing more: with the commit */
-    const struct inbox_entry rest = {.first = 6, .last = 100, .body = slice_str("x")};
+    CHECK_INT(last_answer()->hwm, 10);
+    run(SECOND_US);
+    CHECK_INT(g.answer_count, 2);
+    h = header(1, 1, 11, 100);
+    h.may_wait = true; /* but nothing is left that could follow */
+    const struct inbox_entry rest = {.first = 11, .last = 100, .body = slice_str("x")};
     CHECK_INT(inbox_frame(g.inbox, "a", &h, &rest, 1), WINDOW_ACCEPT);
     run(12 * MS_US);
     CHECK_INT(g.answer_count, 3);
     CHECK_INT(last_answer()->hwm, 100);
+}
+
+static void a_frame_that_asks_is_answered_by_its_own_commit_and_not_by_the_one_before(void **state)
+{
+    (void)state;
+    struct window_header h = header(1, 1, 1, 1);
+    h.may_wait = true;
+    h.top = 1000;
+    CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
+    run(5 * MS_US); /* submitted; takes ten */
+    h.first = h.last = 2;
+    h.may_wait = false;
+    CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
+    h.first = h.last = 3;
+    h.may_wait = true;
+    CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
+    run(7 * MS_US);
+    CHECK_INT(hwm_of("a", 1), 1);
+    CHECK_INT(g.answer_count, 0);
+    run(10 * MS_US);
+    CHECK_INT(hwm_of("a", 1), 3);
+    CHECK_INT(g.answer_count, 1);
+    CHECK_INT(last_answer()->hwm, 3);
+    run(SECOND_US);
+    CHECK_INT(g.answer_count, 1);
+}
+
+static void a_sender_with_much_under_way_gets_one_answer_for_a_quarter_of_it(void **state)
+{
+    (void)state;
+    for (uint64_t n = 1; n <= 12; n++) { /* nothing more to send, but the answers are far behind */
+        struct window_header h = header(1, 1, n, n);
+        h.base = n > 8 ? n - 7 : 1;
+        CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
+        run(12 * MS_US);
+        CHECK_INT(hwm_of("a", 1), n);
+        CHECK_INT(g.answer_count, n <= 4 ? n : 4 + (n - 4) / 2);
+    }
+    struct window_header last = header(1, 6, 13, 13);
+    last.top = last.boot_top = 13;
+    CHECK_INT(give("a", &last, 10), WINDOW_ACCEPT);
+    run(12 * MS_US);
+    CHECK_INT(g.answer_count, 8);
+    run(50 * MS_US); /* nothing follows: soon all the same */
+    CHECK_INT(g.answer_count, 9);
+    CHECK_INT(last_answer()->hwm, 13);
+}
+
+static void a_frame_that_asks_and_is_lost_with_its_commit_asks_again(void **state)
+{
+    (void)state;
+    struct window_header h = header(1, 1, 1, 9);
+    h.top = 1000;
+    store_disk_set_mode(g.disk, STORE_DISK_EIO);
+    CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
+    run(50 * MS_US);
+    CHECK_INT(g.answer_count, 0);
+    store_disk_set_mode(g.disk, STORE_DISK_OK);
+    run(SECOND_US);
+    h.last = 4;
+    h.may_wait = true;
+    CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
+    run(15 * MS_US);
+    CHECK_INT(hwm_of("a", 1), 4);
+    CHECK_INT(g.answer_count, 0);
+    h.first = h.last = 5;
+    h.may_wait = false;
+    CHECK_INT(give("a", &h, 10), WINDOW_ACCEPT);
+    run(15 * MS_US);
+    CHECK_INT(g.answer_count, 1);
+    CHECK_INT(last_answer()->hwm, 5);
+}
+
+/* When the commit of `entries` numbers above hwm became durable, us after the one before was submitted. */
+static int64_t second_commit_us(uint64_t entries)
+{
+    uint64_t hwm = hwm_of("a", 1);
+    run(10 * SECOND_US);
+    CHECK_INT(frame("a", 1, hwm + 1, hwm + 1, hwm + 1), WINDOW_ACCEPT);
+    int64_t begun_us = loop_now_us(g.loop);
+    run(11 * MS_US);
+    CHECK_INT(hwm_of("a", 1), hwm + 1);
+    CHECK_INT(frame("a", 1, hwm + 2, hwm + 2, hwm + 1 + entries), WINDOW_ACCEPT);
+    while (hwm_of("a", 1) == hwm + 1) {
+        CHECK(loop_now_us(g.loop) < begun_us + 10 * SECOND_US);
+        run(MS_US);
+    }
+    return loop_now_us(g.loop) - begun_us;
+}
+
+static void a_crowd_waits_half_the_distance_where_commits_are_short(void **state)
+{
+    (void)state;
+    g.options.max_delay_us = SECOND_US;
+    restart();
+    int64_t few_us = second_commit_us(63), crowd_us = second_commit_us(64);
+    CHECK(few_us > SECOND_US && few_us < 1020 * MS_US);
+    CHECK(crowd_us > 500 * MS_US && crowd_us < 520 * MS_US);
+    g.options.max_delay_us = 60 * MS_US; /* a commit takes 10 ms: a quarter of the time would be 40 */
+    restart();
+    crowd_us = second_commit_us(64);
+    CHECK(crowd_us > 45 * MS_US && crowd_us < 60 * MS_US);
+    g.options.max_delay_us = 30 * MS_US;
+    restart();
+    crowd_us = second_commit_us(64);
+    CHECK(crowd_us > 35 * MS_US && crowd_us < 45 * MS_US);
 }
 
 static void commits_keep_their_distance_unless_one_is_large_or_an_alarm(void **state)
@@ -740,12 +859,57 @@ static void a_slow_disk_bounds_what_waits_behind_it(void **state)
         next++;
     }
     CHECK_INT(next, 2 + 40);
+    CHECK_INT(g.crowds, 1);
+    CHECK(g.crowded);
     CHECK_INT(g.answer_count, 0);
     struct inbox_stats stats;
     inbox_stats(g.inbox, &stats);
     CHECK_INT(stats.overrun, 1);
     run(30 * MS_US);
     CHECK_INT(hwm_of("a", 1), 41);
+    CHECK(!g.crowded);
+    CHECK(last_answer()->verdict == WINDOW_HOLE && last_answer()->hwm == 41); /* the sender need not wait for its timeout */
+}
+
+static void who_came_too_late_for_a_batch_is_told_to_come_again(void **state)
+{
+    (void)state;
+    g.options.max_batch = 10;
+    restart();
+    CHECK_INT(frame("b", 2, 1, 1, 5), WINDOW_ACCEPT);
+    run(30 * MS_US);
+    CHECK_INT(frame("a", 1, 1, 1, 1), WINDOW_ACCEPT);
+    run(MS_US); /* under way */
+    for (uint64_t next = 2; next <= 41; next++) {
+        CHECK_INT(frame("a", 1, 1, next, next), WINDOW_ACCEPT);
+    }
+    CHECK_INT(frame("b", 2, 1, 6, 9), WINDOW_FULL);
+    g.answer_count = 0;
+    run(30 * MS_US);
+    bool told = false;
+    for (size_t i = 0; i < g.answer_count; i++) {
+        told = told || (strcmp(g.answers[i].sender, "b") == 0 && g.answers[i].verdict == WINDOW_HOLE && g.answers[i].hwm == 5);
+    }
+    CHECK(told);
+}
+
+static void the_owner_is_told_of_a_crowd_before_anything_is_dropped_and_also_when_the_commit_fails(void **state)
+{
+    (void)state;
+    g.options.max_batch = 10;
+    restart();
+    CHECK_INT(frame("a", 1, 1, 1, 1), WINDOW_ACCEPT);
+    run(MS_US); /* under way */
+    uint64_t next = 2;
+    for (; next < 2 + 19; next++) {
+        CHECK_INT(frame("a", 1, 1, next, next), WINDOW_ACCEPT);
+        CHECK(!g.crowded);
+    }
+    CHECK_INT(frame("a", 1, 1, next, next), WINDOW_ACCEPT);
+    CHECK(g.crowded);
+    store_disk_set_mode(g.disk, STORE_DISK_EIO);
+    run(30 * MS_US);
+    CHECK(!g.crowded);
 }
 
 static void others_operations_ride_in_the_batch(void **state)
@@ -796,8 +960,12 @@ int main(void)
         TEST(the_answer_follows_the_commit),
         TEST(one_commit_takes_all_that_came_and_answers_each_stream_once),
         TEST(commits_clock_themselves),
-        TEST(a_sender_that_has_more_to_send_is_answered_every_fourth_frame_or_after_a_while),
+        TEST(an_answer_that_may_wait_waits_for_a_frame_that_asks_or_for_a_while),
+        TEST(a_frame_that_asks_is_answered_by_its_own_commit_and_not_by_the_one_before),
+        TEST(a_frame_that_asks_and_is_lost_with_its_commit_asks_again),
+        TEST(a_sender_with_much_under_way_gets_one_answer_for_a_quarter_of_it),
         TEST(commits_keep_their_distance_unless_one_is_large_or_an_alarm),
+        TEST(a_crowd_waits_half_the_distance_where_commits_are_short),
         TEST(what_is_not_new_is_told_apart),
         TEST(answers_at_once_are_limited_per_stream),
         TEST(streams_survive_a_crash_with_what_was_durable),
@@ -817,6 +985,8 @@ int main(void)
         TEST(the_owner_is_told_who_has_too_many_streams_once_a_minute),
         TEST(an_entry_that_cannot_be_stored_ends_the_frame),
         TEST(a_slow_disk_bounds_what_waits_behind_it),
+        TEST(who_came_too_late_for_a_batch_is_told_to_come_again),
+        TEST(the_owner_is_told_of_a_crowd_before_anything_is_dropped_and_also_when_the_commit_fails),
         TEST(others_operations_ride_in_the_batch),
         TEST(a_damaged_record_costs_only_its_own_stream),
     };

@@ -12,6 +12,8 @@ static const struct window_sender_options OPTIONS = {.max_frames = 4,
                                                      .max_rto_us = 10 * SECOND_US,
                                                      .first_rto_us = SECOND_US};
 
+static struct window_flight flight[4];
+
 /* Ten entries a frame, 100 bytes. Returns the number of frames sent. */
 static unsigned pump(struct window_sender *s, int64_t now_us)
 {
@@ -26,7 +28,7 @@ static unsigned pump(struct window_sender *s, int64_t now_us)
 static struct window_sender open_sender(void)
 {
     struct window_sender s;
-    window_sender_init(&s, &OPTIONS, 0, 100);
+    window_sender_init(&s, &OPTIONS, flight, 0, 100);
     window_sender_connected(&s);
     CHECK_INT(pump(&s, 1000), 1);
     CHECK(window_sender_answer(&s, WINDOW_ACCEPT, 10, 2000));
@@ -38,7 +40,7 @@ static void nothing_goes_out_before_the_connection_and_nothing_that_is_not_durab
     (void)state;
     struct window_sender s;
     uint64_t from;
-    window_sender_init(&s, &OPTIONS, 5, 5);
+    window_sender_init(&s, &OPTIONS, flight, 5, 5);
     CHECK(!window_sender_may_send(&s, 1, &from));
     window_sender_connected(&s);
     CHECK(window_sender_may_send(&s, 1, &from));
@@ -65,6 +67,114 @@ static void after_connecting_one_frame_probes_and_then_the_window_opens(void **s
     CHECK_INT(s.stats.repeated_frames, 0);
 }
 
+/* As pump, and the frames that may not wait, as bits from the first. */
+static unsigned asks(struct window_sender *s, uint64_t bytes, unsigned *ret_frames)
+{
+    unsigned bits = 0;
+    *ret_frames = 0;
+    for (uint64_t from; window_sender_may_send(s, 3000, &from); ++*ret_frames) {
+        struct window_header h = {.epoch = 9};
+        uint64_t last = min_u64(from + 9, window_sender_limit(s));
+        window_sender_header(s, from, last, &h);
+        bits |= h.may_wait ? 0 : 1U << *ret_frames;
+        window_sender_sent(s, last, bytes, 3000);
+    }
+    return bits;
+}
+
+static struct window_sender wide_sender(struct window_flight ring[16], unsigned first_frames, uint64_t max_bytes)
+{
+    struct window_sender s;
+    struct window_sender_options options = OPTIONS;
+    options.max_frames = 16;
+    options.first_frames = first_frames;
+    options.max_bytes = max_bytes;
+    window_sender_init(&s, &options, ring, 0, 100000);
+    window_sender_connected(&s);
+    return s;
+}
+
+static void an_answer_is_asked_for_every_half_window_and_by_the_last_frame(void **state)
+{
+    (void)state;
+    struct window_flight ring[16];
+    struct window_sender s = wide_sender(ring, 0, 1000000);
+    unsigned frames;
+    CHECK_INT(asks(&s, 10, &frames), 1); /* the probe */
+    CHECK_INT(frames, 1);
+    CHECK(window_sender_answer(&s, WINDOW_ACCEPT, 10, 3000));
+    CHECK_INT(asks(&s, 10, &frames), 1 << 7 | 1 << 15);
+    CHECK_INT(frames, 16);
+    CHECK(window_sender_answer(&s, WINDOW_ACCEPT, 130, 3000)); /* not asked for */
+    CHECK_INT(asks(&s, 10, &frames), 1 << 7);
+    CHECK_INT(frames, 12);
+    CHECK(window_sender_answer(&s, WINDOW_ACCEPT, 250, 3000));
+    CHECK_INT(asks(&s, 10, &frames), 1 << 3 | 1 << 11); /* four of the eight went before */
+    CHECK_INT(frames, 12);
+    CHECK(window_sender_answer(&s, WINDOW_ACCEPT, 410, 3000));
+    s.top = 451;
+    CHECK_INT(asks(&s, 10, &frames), 1 << 4); /* nothing follows it */
+    CHECK_INT(frames, 5);
+}
+
+static void an_answer_is_asked_for_before_the_bytes_run_out(void **state)
+{
+    (void)state;
+    struct window_flight ring[16];
+    struct window_sender s = wide_sender(ring, 0, 1000);
+    unsigned frames;
+    CHECK_INT(asks(&s, 10, &frames), 1);
+    CHECK(window_sender_answer(&s, WINDOW_ACCEPT, 10, 3000));
+    CHECK_INT(asks(&s, 100, &frames), 1 << 3 | 1 << 7); /* the fourth has 300 bytes before it, of 1,000 */
+    CHECK_INT(frames, 10);
+}
+
+static void the_window_widens_with_answers_and_shrinks_with_losses(void **state)
+{
+    (void)state;
+    struct window_flight ring[16];
+    struct window_sender s = wide_sender(ring, 4, 1000000);
+    CHECK_INT(s.frames, 4);
+    CHECK_INT(pump(&s, 1000), 1);
+    CHECK(window_sender_answer(&s, WINDOW_ACCEPT, 10, 1000));
+    CHECK_INT(s.frames, 4); /* a probe shows nothing */
+    CHECK_INT(pump(&s, 2000), 4);
+    CHECK(window_sender_answer(&s, WINDOW_ACCEPT, 50, 2000));
+    CHECK_INT(s.frames, 8);
+    CHECK_INT(pump(&s, 3000), 8);
+    CHECK(window_sender_answer(&s, WINDOW_ACCEPT, 130, 3000));
+    CHECK_INT(s.frames, 16);
+    CHECK_INT(pump(&s, 4000), 16);
+    CHECK(window_sender_answer(&s, WINDOW_ACCEPT, 290, 4000));
+    CHECK_INT(s.frames, 16);
+    CHECK_INT(pump(&s, 5000), 16);
+    CHECK(!window_sender_answer(&s, WINDOW_HOLE, 290, 5000));
+    CHECK_INT(s.frames, 8);
+    CHECK_INT(pump(&s, 5000), 8);
+    window_sender_tick(&s, window_sender_deadline(&s));
+    CHECK_INT(s.frames, 4);
+}
+
+static void a_sender_that_has_no_use_for_a_wide_window_gets_none(void **state)
+{
+    (void)state;
+    struct window_flight ring[16];
+    struct window_sender s = wide_sender(ring, 4, 1000000);
+    for (uint64_t hwm = 10; hwm < 800; hwm += 10) { /* one at a time */
+        uint64_t from;
+        CHECK(window_sender_may_send(&s, SECOND_US, &from));
+        window_sender_sent(&s, hwm, 1, SECOND_US);
+        CHECK(window_sender_answer(&s, WINDOW_ACCEPT, hwm, SECOND_US));
+    }
+    CHECK_INT(s.frames, 4);
+    CHECK_INT(pump(&s, SECOND_US), 4);
+    CHECK(window_sender_answer(&s, WINDOW_ACCEPT, 830, SECOND_US));
+    CHECK_INT(s.frames, 8);
+    window_sender_disconnected(&s);
+    window_sender_connected(&s);
+    CHECK_INT(s.frames, 4);
+}
+
 static void bytes_close_the_window_but_one_frame_always_goes(void **state)
 {
     (void)state;
@@ -83,7 +193,7 @@ static void a_first_frame_that_is_known_moves_on_to_what_is_not(void **state)
     (void)state;
     struct window_sender s;
     uint64_t from;
-    window_sender_init(&s, &OPTIONS, 20, 100); /* trimmed to 20; the receiver has 60 */
+    window_sender_init(&s, &OPTIONS, flight, 20, 100); /* trimmed to 20; the receiver has 60 */
     window_sender_connected(&s);
     CHECK_INT(pump(&s, 1000), 1);
     CHECK(window_sender_answer(&s, WINDOW_DUPLICATE, 60, 2000));
@@ -161,7 +271,8 @@ static void a_timeout_rewinds_probes_and_doubles_up_to_its_bound(void **state)
     }
     CHECK_INT(s.rto_us, OPTIONS.max_rto_us);
     CHECK(window_sender_answer(&s, WINDOW_ACCEPT, 20, now_us + 5));
-    CHECK_INT(s.rto_us, OPTIONS.max_rto_us); /* Karn: a repeated frame says nothing about the way */
+    CHECK_INT(s.srtt_us, 1000); /* Karn: a repeated frame says nothing about the way */
+    CHECK_INT(s.rto_us, OPTIONS.max_rto_us / 2); /* but it has got through */
     CHECK_INT(pump(&s, now_us + 5), 4);
 }
 
@@ -288,7 +399,7 @@ static void what_is_above_the_hold_waits_for_the_release(void **state)
     (void)state;
     struct window_sender s;
     uint64_t from;
-    window_sender_init(&s, &OPTIONS, 0, 25);
+    window_sender_init(&s, &OPTIONS, flight, 0, 25);
     window_sender_hold(&s, 15);
     window_sender_connected(&s);
     CHECK_INT(pump(&s, 1000), 1);
@@ -308,7 +419,7 @@ static void a_hello_is_carried_by_a_number_that_is_known_when_nothing_else_may_g
     struct window_sender s;
     struct window_header h = {.epoch = 9};
     uint64_t from;
-    window_sender_init(&s, &OPTIONS, 15, 15); /* all delivered and trimmed */
+    window_sender_init(&s, &OPTIONS, flight, 15, 15); /* all delivered and trimmed */
     window_sender_hold(&s, 15);
     window_sender_connected(&s);
     CHECK(window_sender_may_send(&s, 1000, &from)); /* also when nothing waits: an idle stream is missed so */
@@ -337,7 +448,7 @@ static void a_drained_sender_that_greets_is_quiet_again_once_it_is_answered(void
     (void)state;
     struct window_sender s;
     uint64_t from;
-    window_sender_init(&s, &OPTIONS, 15, 15);
+    window_sender_init(&s, &OPTIONS, flight, 15, 15);
     window_sender_connected(&s);
     CHECK(window_sender_may_send(&s, 1000, &from));
     window_sender_sent(&s, from, 10, 1000);
@@ -393,6 +504,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_goes_out_before_the_connection_and_nothing_that_is_not_durable),
         cmocka_unit_test(after_connecting_one_frame_probes_and_then_the_window_opens),
+        cmocka_unit_test(an_answer_is_asked_for_every_half_window_and_by_the_last_frame),
+        cmocka_unit_test(an_answer_is_asked_for_before_the_bytes_run_out),
+        cmocka_unit_test(the_window_widens_with_answers_and_shrinks_with_losses),
+        cmocka_unit_test(a_sender_that_has_no_use_for_a_wide_window_gets_none),
         cmocka_unit_test(bytes_close_the_window_but_one_frame_always_goes),
         cmocka_unit_test(a_first_frame_that_is_known_moves_on_to_what_is_not),
         cmocka_unit_test(an_answer_inside_a_frame_moves_base_and_keeps_the_frame),

@@ -90,7 +90,8 @@ static void sender_open_window(void)
 {
     static const struct window_sender_options options = {
         .max_frames = 4, .max_bytes = 18, .min_rto_us = 20, .first_rto_us = 100, .max_rto_us = 2000};
-    window_sender_init(&g.w, &options, g.sd.trimmed, g.sd.durable);
+    static struct window_flight flight[4];
+    window_sender_init(&g.w, &options, flight, g.sd.trimmed, g.sd.durable);
     if (!g.sd.answered) {
         window_sender_hold(&g.w, g.sd.boot_top);
     }

@@ -69,6 +69,7 @@ static struct window_header some_header(uint64_t seed, uint64_t numbers)
     h.top = h.last + some_number(seed * 7, WIRE_NUMBER_MAX - h.last);
     h.lane = (uint8_t)(seed % 3 == 0 ? seed : seed % 2);
     h.has_hello = seed % 4 == 0;
+    h.may_wait = seed % 5 == 0;
     if (h.has_hello) {
         h.boot_seq = some_number(seed * 11, WIRE_NUMBER_MAX);
         h.boot_top = some_number(seed * 13, WIRE_NUMBER_MAX);
@@ -139,7 +140,7 @@ static void random_frames_are_byte_for_byte_those_of_the_library(void **state)
         const struct window_header *g = &frame.header;
         CHECK(g->epoch == h.epoch && g->first == h.first && g->last == h.last && g->base == h.base && g->top == h.top);
         CHECK(g->boot == h.boot && g->lane == h.lane && g->has_hello == h.has_hello && g->replaces == h.replaces);
-        CHECK(g->boot_seq == h.boot_seq && g->boot_top == h.boot_top);
+        CHECK(g->boot_seq == h.boot_seq && g->boot_top == h.boot_top && g->may_wait == h.may_wait);
         uint64_t next = h.first;
         for (size_t i = 0; i < count; i++) {
             CHECK(entries[i].first == next && slice_equal(entries[i].body, bodies[i]));
