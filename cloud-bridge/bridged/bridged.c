@@ -307,3 +307,8 @@ void bridge_stats(struct bridge *b, struct bridge_stats *ret_stats)
         sinks_stats(b->sinks, 0, &ret_stats->sink);
     }
 }
+
+struct inbox *bridge_inbox(struct bridge *b)
+{
+    return b->intake ? intake_inbox(b->intake) : NULL;
+}

@@ -49,6 +49,8 @@ bool bridge_stopped(const struct bridge *bridge);
 const char *bridge_failure(const struct bridge *bridge);
 void bridge_stats(struct bridge *bridge, struct bridge_stats *ret_stats);
 bool bridge_drained(struct bridge *bridge);
+/* For checkers: its streams. NULL before it runs. */
+struct inbox *bridge_inbox(struct bridge *bridge);
 void bridge_status_json(struct bridge *bridge, struct buffer *out);
 /* Streams of the gateways as the bridge holds them (hop by hop): elements of /ledger's "intake", into the array
  * that j is in. The devices' rows come from the sink. */

@@ -13,6 +13,7 @@ static const struct option table[] = {
     {.name = "control.socket", .type = OPTION_PATH, .offset = AT(socket), .preset = "/run/weir/bridge.sock",
      .help = "Local socket for the operator's command; empty for none."},
     DAEMON_BROKER_OPTIONS("broker", struct settings, broker, "localhost", "native"),
+    DAEMON_RECONNECT_OPTION("broker", struct settings, broker),
     DAEMON_STORE_OPTIONS(struct settings, store, "/var/lib/weir/bridge", "1GiB"),
     {.name = "commit.delay", .type = OPTION_DURATION, .offset = AT(commit_delay_us), .max = 1e6, .preset = "4ms",
      .help = "Commits come at least so far apart: a record that comes alone does not wait, a crowd shares a flush."},

@@ -57,7 +57,8 @@ static void write_state(struct json *j, struct bridge *b, const struct store_usa
     bool up = b->intake != NULL && bus_state(b->bus) == BUS_UP;
     bool nearly_full = usage->used_bytes >= usage->cap_bytes / 100 * NEARLY_FULL_PCT;
     bool broken = store_broken(b->store) || b->failure[0] != '\0';
-    bool ok = up && !nearly_full && !broken && !b->stopping && write_why_sinks(NULL, b) == 0;
+    bool failing = usage->failing != OK && !broken;
+    bool ok = up && !nearly_full && !broken && !failing && !b->stopping && write_why_sinks(NULL, b) == 0;
     json_str(j, "state", ok ? "ok" : "degraded");
     json_array(j, "why");
     if (b->intake == NULL && !broken) {
@@ -68,6 +69,10 @@ static void write_state(struct json *j, struct bridge *b, const struct store_usa
     }
     if (nearly_full) {
         json_str(j, NULL, "the store is nearly full");
+    }
+    if (failing) {
+        json_str(j, NULL, usage->failing == ERR_FULL ? "the store does not take records: no room"
+                                                     : "the store does not take records: its commits fail");
     }
     if (broken) {
         json_str(j, NULL, b->failure[0] != '\0' ? b->failure : "the store is broken");

@@ -177,8 +177,7 @@ static enum err write_item(struct file_sink *f, const struct sink_item *item)
 
 static enum err write_all(struct file_sink *f, const struct sink_batch *batch)
 {
-    buffer_reset(&f->out);
-    f->line_open = false;
+    file_sink_begin(f);
     for (size_t i = 0; i < batch->count; i++) {
         TRY(write_item(f, &batch->items[i]));
     }
@@ -186,7 +185,7 @@ static enum err write_all(struct file_sink *f, const struct sink_batch *batch)
         return OK; /* nothing new: the position is found again by the marks */
     }
     /* begin_line left the object open; the commit ends it */
-    file_sink_put_commit(&f->out, batch->epoch, batch->position);
+    file_sink_put_commit(f, batch->epoch, batch->position);
     TRY(file_sink_flush(f));
     if (fsync(f->fd) != 0) {
         return errno == ENOSPC || errno == EDQUOT ? ERR_FULL : ERR_IO;
@@ -248,6 +247,17 @@ DEFINE_CLEANUP(void, file_close)
 static const struct sink_ops file_ops = {
     .name = "file", .write = file_write, .position = file_position, .close = file_close};
 
+/* Makes the directory's own name durable. One that was there may stand where we cannot look: its maker has seen to it. */
+static enum err sync_name(const struct file_sink *f, bool made)
+{
+    int above = openat(f->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool good = above >= 0 && fsync(above) == 0;
+    if (above >= 0) {
+        close(above);
+    }
+    return good || !made ? OK : ERR_IO;
+}
+
 enum err sink_file_open(const char *path, uint64_t rotate_bytes, struct sink *ret_sink, struct fault *reterr)
 {
     struct file_sink *f = calloc(1, sizeof(*f));
@@ -262,12 +272,16 @@ enum err sink_file_open(const char *path, uint64_t rotate_bytes, struct sink *re
     if (sink_reader_init(&f->reader) != OK) {
         return fault_set(reterr, ERR_NOMEM, "out of memory");
     }
-    if (mkdir(path, 0750) != 0 && errno != EEXIST) {
+    bool made = mkdir(path, 0750) == 0;
+    if (!made && errno != EEXIST) {
         return fault_set(reterr, ERR_IO, "%s: cannot be made: %s", path, strerror(errno));
     }
     f->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (f->dir_fd < 0) {
         return fault_set(reterr, ERR_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    }
+    if (sync_name(f, made) != OK) {
+        return fault_set(reterr, ERR_IO, "%s: the directory above it cannot be synced: %s", path, strerror(errno));
     }
     TRY(file_sink_recover(f, reterr));
     *ret_sink = (struct sink){.ops = &file_ops, .self = take(guard)};

@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "cloud-bridge/sinks/file_internal.h"
+#include "core/crypt/crypt.h"
 #include "core/log/log.h"
 
 enum { NAME_MAX_BYTES = 32, PREFIX_BYTES = 400, COMMIT_BYTES = 160 };
+#define HEAD "{\"weir\":\"records\",\"version\":2,"
 
 static void file_name(unsigned number, char ret_name[NAME_MAX_BYTES])
 {
@@ -54,27 +56,38 @@ static enum err newest(struct file_sink *f, unsigned *ret_number, struct fault *
     return OK;
 }
 
-void file_sink_put_commit(struct buffer *out, const uint64_t epoch[INBOX_LANES], const uint64_t position[INBOX_LANES])
+void file_sink_put_commit(struct file_sink *f, const uint64_t epoch[INBOX_LANES],
+                          const uint64_t position[INBOX_LANES])
 {
-    buffer_printf(out,
+    buffer_printf(&f->out,
                   ",\"commit\":{\"epoch\":[\"%016" PRIx64 "\",\"%016" PRIx64 "\"],"
-                  "\"position\":[%" PRIu64 ",%" PRIu64 "]}}\n",
+                  "\"position\":[%" PRIu64 ",%" PRIu64 "]",
                   epoch[0], epoch[1], position[0], position[1]);
+    buffer_printf(&f->out, ",\"crc\":\"%08" PRIx32 "\"}}\n", crypt_crc32c(f->crc, f->out.ptr, f->out.len));
 }
 
+struct commit {
+    uint64_t epoch[INBOX_LANES], position[INBOX_LANES];
+    uint32_t crc;
+    size_t covered; /* bytes of the line that crc is over */
+};
+
 /* Strings escape their quotes, so the key cannot stand inside one. */
-static bool parse_commit(const char *line, size_t len, uint64_t epoch[INBOX_LANES], uint64_t position[INBOX_LANES])
+static bool parse_commit(const char *line, size_t len, struct commit *ret)
 {
     static const char key[] = ",\"commit\":{";
     size_t tail = len < COMMIT_BYTES ? len : COMMIT_BYTES;
     const char *at = memmem(line + len - tail, tail, key, sizeof(key) - 1);
-    int end = -1;
-    return at != NULL &&
-           sscanf(at,
-                  ",\"commit\":{\"epoch\":[\"%16" SCNx64 "\",\"%16" SCNx64 "\"],"
-                  "\"position\":[%" SCNu64 ",%" SCNu64 "]}}\n%n",
-                  &epoch[0], &epoch[1], &position[0], &position[1], &end) == INBOX_LANES * 2 &&
-           end == (int)(line + len - at);
+    int covered = -1, end = -1;
+    bool good = at != NULL &&
+                sscanf(at,
+                       ",\"commit\":{\"epoch\":[\"%16" SCNx64 "\",\"%16" SCNx64 "\"],"
+                       "\"position\":[%" SCNu64 ",%" SCNu64 "]%n,\"crc\":\"%8" SCNx32 "\"}}\n%n",
+                       &ret->epoch[0], &ret->epoch[1], &ret->position[0], &ret->position[1], &covered, &ret->crc,
+                       &end) == INBOX_LANES * 2 + 1 &&
+                end == (int)(line + len - at);
+    ret->covered = good ? (size_t)(at - line) + (size_t)covered : 0;
+    return good;
 }
 
 static enum err set_mark(struct file_sink *f, const char *device, uint64_t epoch, unsigned lane, unsigned hop,
@@ -124,29 +137,55 @@ static enum err read_record(struct file_sink *f, const char *line, size_t len)
     return set_mark(f, device, epoch, lane, hop, last);
 }
 
+/* A head that is only torn is, as far as it goes, the same, or zero where a sector was not written. */
+static bool is_torn_head(const char *line, size_t len)
+{
+    for (size_t i = 0; i < len && i < sizeof(HEAD) - 1; i++) {
+        if (line[i] != HEAD[i] && line[i] != '\0') {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Where the torn tail begins; 0 when not even the head is whole. Lines are read twice: what counts is known only at
  * the last commit. */
 static enum err find_committed(struct file_sink *f, FILE *in, uint64_t *ret_end)
 {
-    static const char head[] = "{\"weir\":\"records\",\"version\":1,";
     CLEANUP(charp_freep) char *line = NULL;
     size_t cap = 0;
-    uint64_t at = 0, epoch[INBOX_LANES], position[INBOX_LANES];
+    uint64_t at = 0, begun = 0; /* of the line, of its batch */
+    uint32_t crc = 0;
+    bool head_good = false, has_batches = false;
     ssize_t len;
     *ret_end = 0;
-    while ((len = getline(&line, &cap, in)) > 0) {
-        bool is_head = at == 0;
-        at += (uint64_t)len;
-        if (is_head && memcmp(line, head, (size_t)len < sizeof(head) - 1 ? (size_t)len : sizeof(head) - 1) != 0) {
-            return ERR_MALFORMED; /* a head that is only torn is as far as it goes the same */
+    for (; (len = getline(&line, &cap, in)) > 0; at += (uint64_t)len) {
+        struct commit commit;
+        if (at == 0 && !is_torn_head(line, (size_t)len)) {
+            return ERR_MALFORMED;
         }
-        if (line[len - 1] == '\n' && parse_commit(line, (size_t)len, epoch, position)) {
-            *ret_end = at;
-            memcpy(f->epoch, epoch, sizeof(epoch));
-            memcpy(f->position, position, sizeof(position));
+        bool is_last = line[len - 1] == '\n' && parse_commit(line, (size_t)len, &commit);
+        has_batches = has_batches || (is_last && at > 0);
+        if (!is_last && at > 0) {
+            crc = crypt_crc32c(crc, line, (size_t)len);
+            continue;
         }
+        if (is_last && crypt_crc32c(crc, line, commit.covered) == commit.crc) {
+            *ret_end = at + (uint64_t)len;
+            memcpy(f->epoch, commit.epoch, sizeof(f->epoch));
+            memcpy(f->position, commit.position, sizeof(f->position));
+            head_good = head_good || at == 0;
+        } else {
+            log_warn("a batch in the file sink does not verify", KV_STR("dir", f->dir), KV_U64("file", f->number),
+                     KV_U64("offset", begun));
+        }
+        crc = 0;
+        begun = at + (uint64_t)len;
     }
-    return ferror(in) ? ERR_IO : OK;
+    if (ferror(in)) {
+        return ERR_IO;
+    }
+    return has_batches && !head_good ? ERR_MALFORMED : OK; /* batches are written when the head is synced */
 }
 
 static enum err read_marks(struct file_sink *f, FILE *in, uint64_t end)
@@ -208,7 +247,7 @@ static enum err cut(struct file_sink *f, uint64_t end, struct fault *reterr)
     if ((uint64_t)st.st_size > end) {
         log_info("torn tail cut off", KV_STR("dir", f->dir), KV_U64("file", f->number),
                  KV_U64("bytes", (uint64_t)st.st_size - end));
-        if (ftruncate(f->fd, (off_t)end) != 0 || fsync(f->fd) != 0) {
+        if (ftruncate(f->fd, (off_t)end) != 0) {
             return io_fault(reterr, f, "cannot be cut");
         }
     }
@@ -216,7 +255,8 @@ static enum err cut(struct file_sink *f, uint64_t end, struct fault *reterr)
         return io_fault(reterr, f, "cannot be written");
     }
     f->size = f->written = end;
-    return OK;
+    /* What the last commit says may be from a process that was killed before its sync. */
+    return fsync(f->fd) == 0 && fsync(f->dir_fd) == 0 ? OK : io_fault(reterr, f, "cannot be synced");
 }
 
 enum err file_sink_recover(struct file_sink *f, struct fault *reterr)
@@ -245,9 +285,17 @@ enum err file_sink_recover(struct file_sink *f, struct fault *reterr)
     }
 }
 
+void file_sink_begin(struct file_sink *f)
+{
+    buffer_reset(&f->out);
+    f->crc = 0;
+    f->line_open = false;
+}
+
 enum err file_sink_flush(struct file_sink *f)
 {
     TRY(buffer_err(&f->out));
+    f->crc = crypt_crc32c(f->crc, f->out.ptr, f->out.len);
     for (size_t done = 0; done < f->out.len;) {
         ssize_t n = write(f->fd, f->out.ptr + done, f->out.len - done);
         if (n < 0 && errno != EINTR) {
@@ -266,8 +314,8 @@ enum err file_sink_rotate(struct file_sink *f, struct fault *reterr)
 {
     TRY(open_file(f, f->number + 1, O_RDWR | O_CREAT | O_EXCL, reterr));
     f->size = f->written = 0;
-    buffer_reset(&f->out);
-    buffer_put_str(&f->out, "{\"weir\":\"records\",\"version\":1,\"streams\":[");
+    file_sink_begin(f);
+    buffer_put_str(&f->out, HEAD "\"streams\":[");
     const char *comma = "";
     for (struct sink_mark *m = f->marks.table; m != NULL; m = m->hh.next) {
         buffer_printf(&f->out,
@@ -280,7 +328,7 @@ enum err file_sink_rotate(struct file_sink *f, struct fault *reterr)
         }
     }
     buffer_put_str(&f->out, "]");
-    file_sink_put_commit(&f->out, f->epoch, f->position);
+    file_sink_put_commit(f, f->epoch, f->position);
     enum err err = file_sink_flush(f);
     if (err != OK || fsync(f->fd) != 0 || fsync(f->dir_fd) != 0) {
         return io_fault(reterr, f, "a new file cannot be written");

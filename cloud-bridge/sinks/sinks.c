@@ -8,6 +8,9 @@
  *    '-- failed: WAIT (100 ms doubling to 30 s, jittered), then the same positions again <--'
  *
  * The bytes of a batch are copied out of the spool, since its pages must not be held across a write.
+ *
+ * Alarms do not wait: a batch that has any holds nothing else (two in a row are mixed, so that a flood of alarms does not
+ * stop the rest), and the size of batches follows the sink, so that a write that is under way takes about BATCH_AIM_US.
  */
 #include "cloud-bridge/sinks/sinks_internal.h"
 
@@ -15,7 +18,15 @@
 
 #include "core/log/log.h"
 
-enum { BATCH_ENTRIES = 512, BATCH_BYTES = 1 << 20, BACKOFF_MIN_US = 100000, BACKOFF_MAX_US = 30000000 };
+enum {
+    BATCH_FIRST = 256,
+    BATCH_LEAST = 16,
+    BATCH_ENTRIES = 2048,
+    BATCH_BYTES = 1 << 20,
+    BATCH_AIM_US = 100000,
+    BACKOFF_MIN_US = 100000,
+    BACKOFF_MAX_US = 30000000
+};
 
 struct feeder {
     struct sinks *sinks;
@@ -30,6 +41,9 @@ struct feeder {
     struct sink_item *items; /* BATCH_ENTRIES x INBOX_LANES */
     uint8_t *bytes;
     size_t used;
+    size_t entries; /* of lane 1 at most: BATCH_LEAST..BATCH_ENTRIES */
+    bool alone;     /* it holds alarms only, though more was waiting */
+    int64_t begun_us;
     uint64_t unreadable;
     enum err result;
     struct fault fault;
@@ -76,7 +90,7 @@ static bool add_entry(void *arg, const struct spool_entry *entry)
     }
     f->batch.position[fill->lane] = entry->last;
     fill->lane_count++;
-    return fill->lane_count < BATCH_ENTRIES && f->used - fill->lane_start_bytes < BATCH_BYTES;
+    return fill->lane_count < f->entries && f->used - fill->lane_start_bytes < BATCH_BYTES;
 }
 
 static enum err fill_batch(struct feeder *f)
@@ -85,12 +99,15 @@ static enum err fill_batch(struct feeder *f)
     f->batch.count = 0;
     f->used = 0;
     f->unreadable = 0;
+    bool may_be_alone = !f->alone;
+    f->alone = false;
     for (uint8_t lane = 0; lane < INBOX_LANES; lane++) {
         struct spool *spool = f->sinks->spools[lane];
         struct filling fill = {.feeder = f, .lane = lane, .lane_start_bytes = f->used};
         f->batch.epoch[lane] = spool_epoch(spool);
         f->batch.position[lane] = f->position[lane];
-        if (spool_durable(spool) > f->position[lane]) {
+        f->alone = may_be_alone && lane > 0 && f->batch.count > 0;
+        if (!f->alone && spool_durable(spool) > f->position[lane]) {
             TRY(spool_read(spool, f->position[lane] + 1, add_entry, &fill));
         }
     }
@@ -138,6 +155,16 @@ static void failed(struct feeder *f, enum err err, const char *text)
     }
 }
 
+/* A batch that was full and quick may be larger, one that took too long must be smaller. */
+static void adapt_size(struct feeder *f, int64_t took_us)
+{
+    if (took_us > 2 * BATCH_AIM_US) {
+        f->entries = max_u64(f->entries / 2, BATCH_LEAST);
+    } else if (took_us < BATCH_AIM_US / 2 && f->batch.count >= f->entries) {
+        f->entries = min_u64(f->entries * 2, BATCH_ENTRIES);
+    }
+}
+
 static void done(void *arg)
 {
     struct feeder *f = arg;
@@ -151,6 +178,7 @@ static void done(void *arg)
     }
     f->stats.failing = false;
     f->backoff_us = 0;
+    adapt_size(f, loop_now_us(f->sinks->loop) - f->begun_us);
     f->stats.batches++;
     f->stats.records += f->batch.count;
     f->stats.unreadable += f->unreadable;
@@ -183,6 +211,7 @@ static void feed(struct feeder *f)
         return;
     }
     f->busy = true;
+    f->begun_us = loop_now_us(f->sinks->loop);
 }
 
 static void on_retry(void *arg)
@@ -209,6 +238,7 @@ static enum err open_feeder(struct sinks *s, struct feeder *f, struct fault *ret
         return fault_set(reterr, ERR_NOMEM, "out of memory");
     }
     f->stats.name = f->sink.ops->name;
+    f->entries = BATCH_FIRST;
     for (unsigned lane = 0; lane < INBOX_LANES; lane++) {
         epoch[lane] = spool_epoch(s->spools[lane]);
     }

@@ -464,6 +464,18 @@ static void abandon(struct sqlite *s)
     }
 }
 
+/* Where SQLite cannot open a file for writing, for want of a descriptor or room perhaps, it opens it for reading and
+ * says nothing; and the index of the log then stays so for every connection of the process. */
+static enum err check_writable(struct sqlite *s, struct fault *reterr)
+{
+    if (sqlite3_db_readonly(s->db, "main") == 1) {
+        return fault_set(reterr, ERR_DENIED, "%s: readonly database, it cannot be opened for writing",
+                         s->path[FILE_DB]);
+    }
+    int rc = sqlite3_exec(s->db, "begin immediate; rollback", NULL, NULL, NULL);
+    return rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY ? OK : sqlite_fault(reterr, s->db, s->path[FILE_DB]);
+}
+
 static enum err prepare_db(struct sqlite *s, struct fault *reterr)
 {
     const char *path = s->path[FILE_DB];
@@ -474,10 +486,13 @@ static enum err prepare_db(struct sqlite *s, struct fault *reterr)
     s->file[FILE_DB] = file_id(path);
     (void)sqlite3_extended_result_codes(s->db, 1);
     (void)sqlite3_busy_timeout(s->db, 5000); /* a reader that checkpoints, a person with a shell */
-    if (sqlite3_exec(s->db, "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = off", NULL,
-                     NULL, NULL) != SQLITE_OK) {
+    /* Every device has a page of `reading` that it writes to: 16 MiB hold those of 4,000. A longer log (16 MiB) is copied
+     * back less often. */
+    if (sqlite3_exec(s->db, "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = off;"
+                     "pragma cache_size = -16384; pragma wal_autocheckpoint = 4000", NULL, NULL, NULL) != SQLITE_OK) {
         return sqlite_fault(reterr, s->db, path);
     }
+    TRY(check_writable(s, reterr));
     TRY(sqlite_schema_apply(s->db, path, reterr));
     for (unsigned i = 0; i < STATEMENTS; i++) {
         if (sqlite3_prepare_v3(s->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[i], NULL) != SQLITE_OK) {
@@ -498,16 +513,43 @@ static enum err open_db(struct sqlite *s, struct fault *reterr)
     return err;
 }
 
+static enum err lost_db(struct sqlite *s, struct fault *reterr)
+{
+    s->file[FILE_DB] = (struct file_id){.ino = 0};
+    return fault_set(reterr, ERR_IO, "%s is gone or was replaced while open; what it held is not delivered again",
+                     s->path[FILE_DB]);
+}
+
+/* After a failure of file or memory a connection may stay of no use. The next batch begins with a new one. */
+static bool needs_reopening(int code)
+{
+    return code == SQLITE_IOERR || code == SQLITE_CANTOPEN || code == SQLITE_READONLY || code == SQLITE_NOMEM ||
+           code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+}
+
+static void give_up(struct sqlite *s)
+{
+    bool reopen = needs_reopening(sqlite3_extended_errcode(s->db) & 0xff);
+    if (sqlite3_get_autocommit(s->db) == 0) {
+        (void)sqlite3_exec(s->db, "rollback", NULL, NULL, NULL);
+    }
+    sink_marks_clear(&s->marks); /* they have run ahead of the tables */
+    if (reopen) {
+        close_db(s);
+    }
+}
+
 static enum err sqlite_write(void *self, const struct sink_batch *batch, struct fault *reterr)
 {
     struct sqlite *s = self;
+    if (s->file[FILE_DB].ino != 0 && !is_ours(s, FILE_DB)) {
+        if (s->db != NULL) {
+            abandon(s);
+        }
+        return lost_db(s, reterr);
+    }
     if (s->db == NULL) {
         TRY(open_db(s, reterr));
-    } else if (!is_ours(s, FILE_DB)) {
-        abandon(s);
-        return fault_set(reterr, ERR_IO,
-                         "%s is gone or was replaced while open; what it held is not delivered again",
-                         s->path[FILE_DB]);
     }
     enum err err = write_all(s, batch);
     if (err == OK) {
@@ -515,16 +557,16 @@ static enum err sqlite_write(void *self, const struct sink_batch *batch, struct 
         return OK;
     }
     (void)fault_set(reterr, err, "%s: %s (%s)", s->path[FILE_DB], sqlite3_errmsg(s->db), err_name(err));
-    if (sqlite3_get_autocommit(s->db) == 0) {
-        (void)sqlite3_exec(s->db, "rollback", NULL, NULL, NULL);
-    }
-    sink_marks_clear(&s->marks); /* they have run ahead of the tables */
+    give_up(s);
     return err;
 }
 
 static enum err sqlite_position(void *self, const uint64_t epoch[INBOX_LANES], uint64_t ret_position[INBOX_LANES])
 {
     struct sqlite *s = self;
+    if (s->db == NULL) {
+        TRY(open_db(s, NULL));
+    }
     for (unsigned i = 0; i < INBOX_LANES; i++) {
         struct query q = query_of(s->stmt[FIND_POSITION]);
         query_hex(&q, epoch[i]);

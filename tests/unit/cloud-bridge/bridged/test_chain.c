@@ -373,6 +373,35 @@ static void a_failing_sink_delays_itself_alone_and_holds_the_spool(void **state)
     rig_free(&rig);
 }
 
+static void a_failing_disk_of_the_bridge_shows_in_its_status_and_costs_time_only(void **state)
+{
+    struct rig rig;
+    struct bridge_stats stats;
+    BUFFER(text, 65536);
+    (void)state;
+    rig_new(&rig, 12, 1);
+    struct rig_gateway *g = rig_add_gateway(&rig, "gw-1", NULL, STORE);
+    struct rig_device *a = rig_add_device(&rig, "a", g);
+    rig_start(&rig);
+    rig_produce(a, 1, 5);
+    RIG_WAIT(&rig, (bridge_stats(rig.bridge.bridge, &stats), stats.sink.position[1] == 5), 60);
+    store_disk_set_mode(rig.bridge.disk, STORE_DISK_EIO);
+    rig_produce(a, 1, 20);
+    rig_run(&rig, 3 * SECOND_US);
+    bridge_status_json(rig.bridge.bridge, &text);
+    buffer_put_u8(&text, 0);
+    CHECK_CONTAINS((const char *)text.ptr, "\"state\":\"degraded\"");
+    CHECK_CONTAINS((const char *)text.ptr, "the store does not take records: its commits fail");
+    store_disk_set_mode(rig.bridge.disk, STORE_DISK_OK);
+    RIG_WAIT(&rig, rig_drained(&rig), DRAIN_S);
+    CHECK_INT(rig_check_all(&rig), 0);
+    buffer_reset(&text);
+    bridge_status_json(rig.bridge.bridge, &text);
+    buffer_put_u8(&text, 0);
+    CHECK_CONTAINS((const char *)text.ptr, "\"state\":\"ok\"");
+    rig_free(&rig);
+}
+
 static void a_full_gateway_pushes_back_and_frees_itself_when_the_parent_is_back(void **state)
 {
     struct rig rig;
@@ -457,6 +486,7 @@ int main(void)
         cmocka_unit_test(a_failing_sink_delays_itself_alone_and_holds_the_spool),
         cmocka_unit_test(a_full_gateway_pushes_back_and_frees_itself_when_the_parent_is_back),
         cmocka_unit_test(a_failing_disk_of_the_gateway_costs_time_and_nothing_else),
+        cmocka_unit_test(a_failing_disk_of_the_bridge_shows_in_its_status_and_costs_time_only),
         cmocka_unit_test(a_stopped_bridge_and_gateway_have_acknowledged_only_what_they_keep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

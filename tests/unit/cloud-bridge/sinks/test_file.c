@@ -154,7 +154,8 @@ static void a_record_is_one_line_with_its_readings(void **state)
                     "\"received\":\"2026-01-01T00:00:00.000Z\",\"set\":7,"
                     "\"quality\":1,\"readings\":[{\"ts\":\"2026-01-01T00:00:01.000Z\",\"values\":[0.1,5]},"
                     "{\"ts\":\"2026-01-01T00:00:01.250Z\",\"values\":[0.2,null]}],"
-                    "\"commit\":{\"epoch\":[\"0000000000000100\",\"0000000000000101\"],\"position\":[0,1]}}\n");
+                    "\"commit\":{\"epoch\":[\"0000000000000100\",\"0000000000000101\"],\"position\":[0,1],"
+                    "\"crc\":\"f0f94bdf\"}}\n");
     free(line);
     fclose(f);
 }
@@ -218,6 +219,77 @@ static void a_torn_tail_of_any_length_is_cut_and_the_batch_comes_again_whole(voi
     }
 }
 
+static void zero_out(struct rig *r, unsigned number, long from, long to)
+{
+    static const char zeros[512];
+    char path[160];
+    file_path(r, number, path);
+    int fd = open(path, O_WRONLY);
+    CHECK(fd >= 0 && to - from <= (long)sizeof(zeros));
+    CHECK_INT(pwrite(fd, zeros, (size_t)(to - from), from), to - from);
+    close(fd);
+}
+
+static void a_batch_with_a_hole_before_its_commit_is_cut_and_comes_again_whole(void **state)
+{
+    struct rig *r = *state;
+    blocks(r, 1, 2);
+    long whole = size_of(r, 1);
+    blocks(r, 3, 8);
+    long longer = size_of(r, 1);
+    CHECK(longer > whole + 1024);
+    for (long at = whole; at < longer; at += 97) { /* as sectors that were not written before the power failed */
+        zero_out(r, 1, at, at + 512 < longer ? at + 512 : longer);
+        reopen(r);
+        CHECK_INT(size_of(r, 1), whole);
+        CHECK_INT(batch_position(&r->sink, 1), 2);
+        blocks(r, 3, 8);
+        CHECK_INT(size_of(r, 1), longer);
+        CHECK_STR(records_of(r, "pump-7"), "1-1 block 2-2 block 3-3 block 4-4 block 5-5 block 6-6 block 7-7 block 8-8 block");
+    }
+}
+
+static void a_new_file_with_a_hole_in_its_head_is_taken_away(void **state)
+{
+    struct rig *r = *state;
+    close_sink(r);
+    r->rotate = 1;
+    open_sink(r);
+    blocks(r, 1, 1);
+    long head = size_of(r, 1); /* every batch rotates: file 1 is a head and nothing else */
+    close_sink(r);
+    for (long from = 0; from < head; from += 11) {
+        char path[160];
+        file_path(r, 2, path);
+        CHECK_INT(unlink(path), 0);
+        open_sink(r);
+        blocks(r, 1, 1);
+        close_sink(r);
+        cut_to(r, 2, head);
+        zero_out(r, 2, from, from + 40 < head ? from + 40 : head);
+        open_sink(r);
+        CHECK_INT(size_of(r, 2), -1);
+        blocks(r, 1, 1);
+        CHECK_STR(records_of(r, "pump-7"), "1-1 block");
+        close_sink(r);
+    }
+    open_sink(r);
+}
+
+static void a_damaged_head_with_batches_behind_it_is_refused_and_kept(void **state)
+{
+    struct rig *r = *state;
+    struct fault fault = {.code = OK};
+    struct sink sink;
+    blocks(r, 1, 2);
+    long size = size_of(r, 1);
+    for (long from = 0; from < 130; from += 9) {
+        zero_out(r, 1, from, from + 9);
+        CHECK_ERR(sink_file_open(r->path, r->rotate, &sink, &fault), ERR_MALFORMED);
+        CHECK_INT(size_of(r, 1), size);
+    }
+}
+
 static void garbage_behind_the_last_commit_is_cut(void **state)
 {
     struct rig *r = *state;
@@ -257,7 +329,7 @@ static void a_new_file_that_was_not_finished_is_taken_away(void **state)
 {
     struct rig *r = *state;
     blocks(r, 1, 2);
-    append_text(r, 2, "{\"weir\":\"records\",\"version\":1,\"streams\":[{\"device\":\"pu");
+    append_text(r, 2, "{\"weir\":\"records\",\"version\":2,\"streams\":[{\"device\":\"pu");
     reopen(r);
     CHECK_INT(size_of(r, 2), -1);
     CHECK_INT(batch_position(&r->sink, 1), 2);
@@ -324,6 +396,9 @@ int main(void)
         TEST(a_batch_written_again_changes_nothing),
         TEST(jumps_and_overlaps_are_judged_by_the_marks_also_after_opening_again),
         TEST(a_torn_tail_of_any_length_is_cut_and_the_batch_comes_again_whole),
+        TEST(a_batch_with_a_hole_before_its_commit_is_cut_and_comes_again_whole),
+        TEST(a_new_file_with_a_hole_in_its_head_is_taken_away),
+        TEST(a_damaged_head_with_batches_behind_it_is_refused_and_kept),
         TEST(garbage_behind_the_last_commit_is_cut),
         TEST(files_rotate_and_the_marks_go_along),
         TEST(a_new_file_that_was_not_finished_is_taken_away),

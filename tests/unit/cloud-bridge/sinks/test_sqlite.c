@@ -3,11 +3,45 @@
  * Goal: what a person queries in weir.db is what the devices measured, once, whatever was written twice, half, or cut
  * off in the middle; and the query is quick.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <stdarg.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/unit/cloud-bridge/sinks/batch.h"
+
+/* SQLite's calls come here, since a program's own names go before the C library's. Files whose name ends so cannot be opened
+ * for writing; NULL = all can. */
+static const char *unopenable;
+static bool unwritable; /* every write fails with EIO */
+
+ssize_t pwrite64(int fd, const void *bytes, size_t len, off64_t at)
+{
+    if (unwritable) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_pwrite64, fd, bytes, len, at);
+}
+
+int open64(const char *path, int flags, ...);
+int open64(const char *path, int flags, ...)
+{
+    va_list more;
+    va_start(more, flags);
+    unsigned mode = (flags & O_CREAT) != 0 ? va_arg(more, unsigned) : 0;
+    va_end(more);
+    size_t len = strlen(path), end = unopenable ? strlen(unopenable) : 0;
+    if (unopenable != NULL && (flags & O_ACCMODE) == O_RDWR && len >= end && strcmp(path + len - end, unopenable) == 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
 
 struct rig {
     char folder[64], path[96];
@@ -314,6 +348,50 @@ static void a_failed_batch_leaves_nothing_and_may_come_again(void **state)
     CHECK_STR(ask(r, "select hwm, records, readings, gaps from streams order by lane"), "1|1|0|0;2|2|6|0");
 }
 
+static void a_database_that_could_only_be_read_is_refused(void **state)
+{
+    static const char *const files[] = {"weir.db.2", "-wal", "-shm"};
+    struct rig *r = *state;
+    char copy[sizeof(r->path) + 8], command[400];
+    batch_block(&r->b, "pump-7", 9, 9);
+    batch_write(&r->b, &r->sink);
+    again(r);
+    snprintf(copy, sizeof(copy), "%s.2", r->path); /* as after a kill: with its log, and open to nobody */
+    snprintf(command, sizeof(command), "for s in '' -wal -shm; do cp %s$s %s$s; done", r->path, copy);
+    CHECK_INT(system(command), 0);
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        struct fault fault = {.code = OK};
+        struct sink sink = {0};
+        unopenable = files[i];
+        enum err err = sink_sqlite_open(copy, &sink, &fault);
+        unopenable = NULL;
+        CHECK_ERR(err, ERR_DENIED);
+        CHECK_CONTAINS(fault.text, "readonly");
+        CHECK_CONTAINS(fault.text, copy);
+    }
+    batch_block(&r->b, "pump-7", 1, 1);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select hwm, records, readings, gaps from streams"), "9|1|3|8"); /* the mark was ahead of it */
+}
+
+static void after_a_disk_error_the_database_is_opened_again_as_soon_as_that_works(void **state)
+{
+    struct rig *r = *state;
+    struct fault fault = {.code = OK};
+    batch_block(&r->b, "pump-7", 1, 1);
+    batch_write(&r->b, &r->sink);
+    batch_block(&r->b, "pump-7", 2, 2);
+    unwritable = true;
+    CHECK_ERR(r->sink.ops->write(r->sink.self, &r->b.batch, &fault), ERR_IO);
+    CHECK_CONTAINS(fault.text, "weir.db: disk I/O error");
+    unwritable = false;
+    unopenable = "-wal";
+    CHECK_ERR(r->sink.ops->write(r->sink.self, &r->b.batch, &fault), ERR_DENIED);
+    unopenable = NULL;
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select hwm, records, readings, gaps from streams"), "2|2|6|0");
+}
+
 static void remove_file(struct rig *r, const char *suffix)
 {
     char path[128];
@@ -521,6 +599,8 @@ int main(void)
         TEST(positions_belong_to_the_epoch_of_the_spool),
         TEST(a_kill_in_the_middle_leaves_whole_batches_and_their_position),
         TEST(a_failed_batch_leaves_nothing_and_may_come_again),
+        TEST(a_database_that_could_only_be_read_is_refused),
+        TEST(after_a_disk_error_the_database_is_opened_again_as_soon_as_that_works),
         TEST(a_database_that_is_removed_is_noticed_and_a_new_one_shows_the_jump),
         TEST(a_database_that_is_replaced_is_noticed_and_the_other_one_is_continued),
         TEST(the_ledger_is_bounded_and_of_one_device_if_asked),
