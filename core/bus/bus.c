@@ -36,11 +36,10 @@ enum err bus_init(struct bus *bus, const struct bus_ops *ops, struct loop *loop,
     bus->out_limit_bytes = options->out_limit_bytes ? options->out_limit_bytes : BUS_OUT_LIMIT_BYTES;
     bus->packet_limit_bytes = options->packet_limit_bytes ? options->packet_limit_bytes : PACKET_LIMIT_BYTES;
     (void)snprintf(bus->client_id, sizeof(bus->client_id), "%s", options->client_id);
-    if (options->host != NULL) {
-        bus->host = strdup(options->host);
-        return bus->host == NULL ? ERR_NOMEM : OK;
-    }
-    return OK;
+    bus->host = options->host != NULL ? strdup(options->host) : NULL;
+    bus->source = options->source != NULL ? strdup(options->source) : NULL;
+    bool missing = (options->host != NULL && bus->host == NULL) || (options->source != NULL && bus->source == NULL);
+    return missing ? ERR_NOMEM : OK;
 }
 
 void bus_deinit(struct bus *bus)
@@ -52,6 +51,7 @@ void bus_deinit(struct bus *bus)
         free(sub);
     }
     free(bus->host);
+    free(bus->source);
 }
 
 static enum err check(const struct bus_options *o, struct fault *reterr)
@@ -161,6 +161,22 @@ enum err bus_subscribe(struct bus *bus, const char *filter, unsigned qos)
     }
     (*at)->qos = qos > 0; /* QoS 2 inbound is never asked for */
     return bus->ops->subscribe(bus, *at);
+}
+
+void bus_pause(struct bus *bus, bool paused)
+{
+    if (bus->ops->pause != NULL) {
+        bus->ops->pause(bus, paused);
+    }
+}
+
+enum err bus_set_link(struct bus *bus, enum bus_link link)
+{
+    if (bus->ops->set_link == NULL || link == BUS_LINK_SILENT) {
+        return ERR_UNSUPPORTED;
+    }
+    bus->ops->set_link(bus, link == BUS_LINK_UP);
+    return OK;
 }
 
 enum bus_state bus_state(const struct bus *bus)

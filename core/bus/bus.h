@@ -40,6 +40,7 @@ struct bus_options {
     const char *host;      /* copied */
     uint16_t port;
     const char *client_id; /* copied; an id_valid() identity */
+    const char *source;    /* copied; address of ours that the connection comes from (native); NULL = the system chooses */
     struct crypt_tls *tls; /* borrowed for the life of the bus; NULL = plain TCP */
     unsigned keepalive_s;  /* 0 = 30 */
     int64_t backoff_min_us, backoff_max_us; /* 0 = 200 ms, 30 s */
@@ -88,17 +89,29 @@ bool bus_reason_refused(const char *reason);
  * ERR_NOMEM. */
 enum err bus_publish(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain) MUST_CHECK;
 void bus_stats(const struct bus *bus, struct bus_stats *ret_stats);
+/* While paused the session takes no more from its socket than it has read already, so that what comes faster than it can be
+ * dealt with waits at the broker. For moments: the keep-alive goes on counting. A hint: paho and memory go on. May be called
+ * from on_message. */
+void bus_pause(struct bus *bus, bool paused);
+
+/* ---- faults of the link, for simulators ---- */
+enum bus_link {
+    BUS_LINK_UP,
+    BUS_LINK_DOWN,  /* reset: the session ends at once */
+    BUS_LINK_SILENT, /* cut without FIN or RST: everything vanishes, the keep-alive notices */
+    BUS_LINK_DEAF,   /* the same, but only what the broker sends vanishes */
+    BUS_LINK_MUTE,   /* the same, but only what the client sends vanishes */
+};
+/* A session on a real network as if its link were like this: DOWN resets the connection and makes no other, UP tries
+ * again after a back-off. on_state follows from the loop. ERR_UNSUPPORTED: SILENT, and back-ends other than native. */
+enum err bus_set_link(struct bus *bus, enum bus_link link) MUST_CHECK;
 
 /* ---- the in-memory twin ---- */
 struct bus_hub; /* a broker in a virtual world */
 struct bus_faults {
     unsigned loss_ppm, duplicate_ppm, reorder_ppm; /* per message and direction, parts per million */
     int64_t delay_us, jitter_us;                   /* each direction */
-};
-enum bus_link {
-    BUS_LINK_UP,
-    BUS_LINK_DOWN,  /* reset: the session ends at once */
-    BUS_LINK_SILENT /* cut without FIN or RST: everything vanishes, the keep-alive notices */
+    unsigned corrupt_ppm; /* the payload arrives as garbage of the same length: what a broken peer could send */
 };
 enum err bus_hub_new(struct loop_world *world, struct bus_hub **ret_hub) MUST_CHECK;
 void bus_hub_free(struct bus_hub *hub);
@@ -107,6 +120,11 @@ void bus_hub_set_faults(struct bus_hub *hub, const struct bus_faults *faults);
 void bus_hub_set_link(struct bus_hub *hub, const char *client_id, enum bus_link link);
 /* Broker killed and back after down_us, its queues wiped: what was under way is gone. */
 void bus_hub_restart(struct bus_hub *hub, int64_t down_us);
+/* For checkers: fn sees every message as a client hands it over, before any fault. NULL ends it. */
+void bus_hub_watch(struct bus_hub *hub,
+                   void (*fn)(void *arg, const char *client_id, struct slice topic, struct slice payload), void *arg);
+/* A message out of nowhere, routed as if a client had sent it: for planted faults. */
+void bus_hub_inject(struct bus_hub *hub, struct slice topic, struct slice payload);
 /* loop is the node's own. A second client with the same id takes the session over, as a broker does. */
 enum err bus_new_memory(struct bus_hub *hub, struct loop *loop, const char *client_id, struct bus **ret_bus) MUST_CHECK;
 

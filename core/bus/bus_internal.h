@@ -27,6 +27,8 @@ struct bus_ops {
     enum err (*start)(struct bus *bus);
     enum err (*subscribe)(struct bus *bus, struct bus_sub *sub); /* new or changed; in any state */
     enum err (*publish)(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain);
+    void (*pause)(struct bus *bus, bool paused); /* NULL: not possible */
+    void (*set_link)(struct bus *bus, bool up); /* NULL: not possible; may be called in any state */
     void (*stop)(struct bus *bus);    /* closes everything that could call back; slices handed up stay valid */
     void (*release)(struct bus *bus); /* frees the object; after stop */
 };
@@ -36,6 +38,7 @@ struct bus {
     struct loop *loop;
     struct bus_handlers handlers;
     char *host;                /* owned; NULL in memory */
+    char *source;              /* owned; NULL = the system chooses */
     char client_id[ID_MAX + 1];
     uint16_t port;
     struct crypt_tls *tls;     /* borrowed */

@@ -16,8 +16,6 @@ void dial_init(struct dial *d, struct loop *loop, const char *host, uint16_t por
     *d = (struct dial){.loop = loop, .host = host, .port = port, .tls = tls, .done = done, .arg = arg, .fd = -1};
     d->stream.fd = -1;
     loop_task_init(&d->begin, loop, begin, d);
-    (void)snprintf(d->found.host, sizeof(d->found.host), "%s", host);
-    (void)snprintf(d->found.service, sizeof(d->found.service), "%u", port);
 }
 
 static void close_attempt(struct dial *d)
@@ -31,11 +29,19 @@ static void close_attempt(struct dial *d)
     }
 }
 
+static void forget_addresses(struct dial *d)
+{
+    if (!d->looking_up) { /* else the worker has it */
+        free(take(d->found));
+    }
+}
+
 void dial_cancel(struct dial *d)
 {
     d->wanted = false;
     loop_task_cancel(&d->begin);
     close_attempt(d);
+    forget_addresses(d);
 }
 
 void dial_deinit(struct dial *d)
@@ -43,12 +49,14 @@ void dial_deinit(struct dial *d)
     dial_cancel(d);
     loop_worker_free(d->worker);
     d->worker = NULL;
+    free(take(d->found));
 }
 
 /* Last act of a dial: the owner may start, cancel or free it from here. */
 static void finish(struct dial *d, const struct stream *stream)
 {
     d->wanted = false;
+    forget_addresses(d);
     d->done(d->arg, stream, d->reason);
 }
 
@@ -122,16 +130,35 @@ static void on_connected(void *arg, unsigned events)
     start_handshake(d);
 }
 
+/* The port is left to connect(2), which knows the other end: ip(7), IP_BIND_ADDRESS_NO_PORT. */
+static bool come_from(const struct dial *d, int family)
+{
+    struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+    struct addrinfo *list = NULL;
+    int on = 1;
+    (void)setsockopt(d->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    if (getaddrinfo(d->source, NULL, &hints, &list) != 0) {
+        errno = EADDRNOTAVAIL; /* not an address, or of the other family */
+        return false;
+    }
+    bool bound = bind(d->fd, list->ai_addr, list->ai_addrlen) == 0;
+    freeaddrinfo(list);
+    return bound;
+}
+
 static bool try_address(struct dial *d, size_t i)
 {
-    const struct sockaddr *address = (const struct sockaddr *)&d->found.addresses[i];
+    const struct sockaddr *address = (const struct sockaddr *)&d->found->addresses[i];
     d->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (d->fd < 0) {
         return false;
     }
     int on = 1;
     (void)setsockopt(d->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (connect(d->fd, address, d->found.lengths[i]) != 0 && errno != EINPROGRESS) {
+    if (d->source != NULL && !come_from(d, address->sa_family)) {
+        return false;
+    }
+    if (connect(d->fd, address, d->found->lengths[i]) != 0 && errno != EINPROGRESS) {
         return false;
     }
     enum err err = loop_watch_new(d->loop, d->fd, LOOP_WRITE, on_connected, d, &d->watch);
@@ -141,8 +168,8 @@ static bool try_address(struct dial *d, size_t i)
 
 static void try_next(struct dial *d)
 {
-    while (d->found.next < d->found.count) {
-        if (try_address(d, d->found.next++)) {
+    while (d->found->next < d->found->count) {
+        if (try_address(d, d->found->next++)) {
             return;
         }
         (void)snprintf(d->reason, sizeof(d->reason), "cannot connect to %.120s port %u: %s", d->host, d->port,
@@ -171,14 +198,14 @@ static void look_up(struct dial_found *f, int flags)
 static void look_up_name(void *arg)
 {
     struct dial *d = arg;
-    look_up(&d->found, AI_ADDRCONFIG);
+    look_up(d->found, AI_ADDRCONFIG);
 }
 
 static void use_found(struct dial *d)
 {
-    if (d->found.error != 0) {
+    if (d->found->error != 0) {
         (void)snprintf(d->reason, sizeof(d->reason), "cannot resolve %.120s: %s", d->host,
-                       gai_strerror(d->found.error));
+                       gai_strerror(d->found->error));
         finish(d, NULL);
         return;
     }
@@ -192,6 +219,8 @@ static void on_found(void *arg)
     d->looking_up = false;
     if (d->wanted) { /* cancelled and started again meanwhile: the answer is as good for the new start */
         use_found(d);
+    } else {
+        forget_addresses(d);
     }
 }
 
@@ -205,14 +234,30 @@ static enum err start_lookup(struct dial *d)
     return OK;
 }
 
+static bool make_found(struct dial *d)
+{
+    d->found = calloc(1, sizeof(*d->found));
+    if (d->found == NULL) {
+        return false;
+    }
+    (void)snprintf(d->found->host, sizeof(d->found->host), "%s", d->host);
+    (void)snprintf(d->found->service, sizeof(d->found->service), "%u", d->port);
+    return true;
+}
+
 static void begin(void *arg)
 {
     struct dial *d = arg;
     if (d->looking_up) {
         return;
     }
-    look_up(&d->found, AI_NUMERICHOST); /* no query leaves the process for an address */
-    if (d->found.error != EAI_NONAME) {
+    if (d->found == NULL && !make_found(d)) {
+        (void)snprintf(d->reason, sizeof(d->reason), "out of memory");
+        finish(d, NULL);
+        return;
+    }
+    look_up(d->found, AI_NUMERICHOST); /* no query leaves the process for an address */
+    if (d->found->error != EAI_NONAME) {
         use_found(d);
         return;
     }

@@ -24,6 +24,7 @@ typedef void dial_done(void *arg, const struct stream *stream, const char *reaso
 struct dial {
     struct loop *loop;
     const char *host; /* borrowed */
+    const char *source; /* borrowed; address of ours to come from; NULL = the system chooses. Set before dial_start */
     uint16_t port;
     const struct crypt_tls *tls; /* borrowed; NULL = plain */
     dial_done *done;
@@ -35,13 +36,13 @@ struct dial {
     struct loop_watch *watch;   /* owned; while an address is tried */
     int fd;                     /* owned; -1 = none, or the stream has it */
     struct stream stream;       /* owned; while hands are shaken */
-    struct dial_found {
+    struct dial_found { /* owned; NULL while no dial is under way: a fleet has thousands of these */
         char host[256], service[8];
         int error; /* of getaddrinfo */
         size_t count, next;
         struct sockaddr_storage addresses[DIAL_ADDRESSES_MAX];
         socklen_t lengths[DIAL_ADDRESSES_MAX];
-    } found;
+    } *found;
     char reason[DIAL_REASON_MAX];
 };
 

@@ -12,6 +12,7 @@
  *   link DOWN     sessions end at once, attempts are refused
  *   link SILENT   flights vanish on arrival; a client's keep-alive notices after one and a half periods; attempts time
  *                 out
+ *   DEAF, MUTE    the same in one direction
  *
  * What a real broker does is kept: a second client with the same id takes the session over, retained messages are
  * stored and sent to new subscriptions, a message goes once to a client however many of its filters match.
@@ -65,6 +66,8 @@ struct bus_hub {
     struct retained *retained;  /* owned, by topic */
     struct flight *flights;     /* owned */
     struct memory *clients;     /* all that exist */
+    void (*watch)(void *arg, const char *client_id, struct slice topic, struct slice payload);
+    void *watch_arg;
 };
 
 enum phase { IDLE, CONNECTING, TIMING_OUT, UP };
@@ -87,6 +90,18 @@ struct memory {
 static struct memory *memory_of(struct bus *bus)
 {
     return container_of(bus, struct memory, bus);
+}
+
+/* Whether the link takes what goes this way and says nothing. */
+static bool swallows(enum bus_link link, enum course course)
+{
+    return link == BUS_LINK_SILENT || link == (course == TO_CLIENT ? BUS_LINK_DEAF : BUS_LINK_MUTE);
+}
+
+/* No answer comes: whoever waits for one gives up some day. */
+static bool unanswered(enum bus_link link)
+{
+    return swallows(link, TO_CLIENT) || swallows(link, TO_HUB);
 }
 
 /* ---- flights ---- */
@@ -142,6 +157,14 @@ static struct flight *flight_new(struct memory *client, enum course course, stru
     return f;
 }
 
+static void garble(struct flight *f)
+{
+    uint64_t random = loop_world_random(f->hub->world);
+    for (size_t i = 0; i < f->payload.len; i++) {
+        f->data[f->topic.len + i] ^= (uint8_t)(mix_u64(random + i) | 1);
+    }
+}
+
 /* A message, subject to the faults. Out of memory loses it, as a broker would. */
 static void send_message(struct memory *client, enum course course, struct slice topic, struct slice payload,
                          bool retain)
@@ -155,6 +178,9 @@ static void send_message(struct memory *client, enum course course, struct slice
         struct flight *f = flight_new(client, course, topic, payload);
         if (f != NULL) {
             f->retain = retain;
+            if (hit(hub, hub->faults.corrupt_ppm)) {
+                garble(f);
+            }
             loop_timer_at(&f->timer, arrival_us(hub, client, course, true));
         }
     }
@@ -239,7 +265,7 @@ static void on_arrival(void *arg)
     struct bus_hub *hub = f->hub;
     struct memory *client = f->client;
     DL_DELETE(hub->flights, f); /* ours alone from here: the callee may end the session, or free the hub */
-    bool silent = client != NULL && client->peer->link == BUS_LINK_SILENT;
+    bool silent = client != NULL && swallows(client->peer->link, f->course);
     if (!silent && !hub_is_down(hub)) {
         if (f->course == TO_CLIENT) {
             arrive_at_client(client, f);
@@ -322,7 +348,7 @@ static void watch_silence(struct memory *m)
     if (m->phase != UP) {
         return;
     }
-    if (m->peer->link == BUS_LINK_SILENT) {
+    if (unanswered(m->peer->link)) {
         if (!loop_timer_pending(&m->alive)) {
             loop_timer_in(&m->alive, m->bus.keepalive_us * 3 / 2);
         }
@@ -353,7 +379,7 @@ static void on_attempt(void *arg)
 {
     struct memory *m = arg;
     bus_enter(&m->bus);
-    bool silent = m->peer->link == BUS_LINK_SILENT;
+    bool silent = unanswered(m->peer->link);
     switch (m->phase) {
     case IDLE:
         m->phase = silent ? TIMING_OUT : CONNECTING;
@@ -410,10 +436,13 @@ static enum err memory_publish(struct bus *bus, struct slice topic, struct slice
         return ERR_AGAIN;
     }
     bus->stats.bytes_out += bytes;
+    if (m->hub != NULL && m->hub->watch != NULL) {
+        m->hub->watch(m->hub->watch_arg, m->peer->id, topic, payload);
+    }
     if (m->hub == NULL || m->loss != NULL) {
         return OK; /* the loss is not noticed yet: gone */
     }
-    if (m->peer->link == BUS_LINK_SILENT) {
+    if (swallows(m->peer->link, TO_HUB)) {
         m->vanished_bytes += bytes;
         return OK;
     }
@@ -545,7 +574,7 @@ void bus_hub_restart(struct bus_hub *hub, int64_t down_us)
     hub->down_until_us = loop_world_now_us(hub->world) + down_us;
     for (struct peer *p = hub->peers; p != NULL; p = p->hh.next) {
         if (p->session != NULL) {
-            if (p->link == BUS_LINK_SILENT) { /* the client learns nothing, its keep-alive runs on */
+            if (unanswered(p->link)) { /* the client learns nothing, its keep-alive runs on */
                 forget_session(p->session);
                 p->session->orphaned = true;
                 continue;
@@ -561,6 +590,18 @@ void bus_hub_restart(struct bus_hub *hub, int64_t down_us)
     HASH_ITER(hh, hub->retained, r, next_retained) {
         forget_retained(hub, r);
     }
+}
+
+void bus_hub_watch(struct bus_hub *hub,
+                   void (*fn)(void *arg, const char *client_id, struct slice topic, struct slice payload), void *arg)
+{
+    hub->watch = fn;
+    hub->watch_arg = arg;
+}
+
+void bus_hub_inject(struct bus_hub *hub, struct slice topic, struct slice payload)
+{
+    route(hub, topic, payload, false);
 }
 
 enum err bus_new_memory(struct bus_hub *hub, struct loop *loop, const char *client_id, struct bus **ret_bus)

@@ -9,7 +9,7 @@
  *   SUBSCRIBING --last SUBACK--> UP;   from any: error, time out, refusal --> IDLE with the retry timer set
  *
  * In:  one read takes as much as the buffer holds (it grows with the traffic up to READ_MAX, so that an idle session of
- *      a fleet costs 4 KiB); every complete packet is handed up in place; the rest of the last one moves to the front.
+ *      a fleet costs nothing); every complete packet is handed up in place; the rest of the last one moves to the front.
  *      A wake-up reads at most READ_BUDGET, then the loop has its turn.
  *      Brokers write packet by packet, so a busy session would be woken for every other message, and the system calls
  *      would be most of its price. As network cards do, it stops being woken then and looks every PACE_US instead,
@@ -37,6 +37,7 @@ enum {
     PACE_LITTLE = 1 << 10,  /* a look that finds less ends it */
     WRITE_AT = 64 << 10,
     OUT_KEEP = 256 << 10,   /* an empty out buffer larger than this is given back */
+    OUT_SMALL = 4 << 10,    /* and one so small as well: it is cheap to have again */
     BACKLOG_BYTES = 1024,   /* more than this before a PINGREQ: its answer is owed from when they have gone */
     IN_FLIGHT_MAX = 60000,  /* QoS 1 without PUBACK: ids are handed out in turn, acknowledgements come in order */
 };
@@ -65,6 +66,8 @@ struct native {
     size_t out_at;
     bool blocked; /* the kernel took less than there was */
     bool broken;  /* stream.reason says why */
+    bool paused;  /* by the owner: what comes waits in the socket */
+    bool held;    /* the link is down for a simulator: no attempts */
 
     uint16_t last_id;
     unsigned in_flight, subscribing; /* SUBSCRIBEs without SUBACK */
@@ -125,7 +128,9 @@ static void session_failed(struct native *n, const char *reason)
 {
     close_session(n);
     forget_session(n);
-    loop_timer_in(&n->retry, bus_backoff_us(&n->bus));
+    if (!n->held) {
+        loop_timer_in(&n->retry, bus_backoff_us(&n->bus));
+    }
     bus_went_down(&n->bus, reason);
 }
 
@@ -140,7 +145,7 @@ static void protocol_failed(struct native *n, const char *what, unsigned long de
 /* ---- out ---- */
 static bool may_read(const struct native *n)
 {
-    return unsent(n) <= 2 * n->bus.out_limit_bytes;
+    return !n->paused && unsent(n) <= 2 * n->bus.out_limit_bytes;
 }
 
 static bool watch(struct native *n)
@@ -170,7 +175,7 @@ static bool write_out(struct native *n)
     n->last_out_us = loop_now_us(n->bus.loop);
     if (unsent(n) == 0) {
         n->out_at = 0;
-        if (n->out.cap > OUT_KEEP) {
+        if (n->out.cap > OUT_KEEP || n->out.cap <= OUT_SMALL) {
             buffer_deinit(&n->out);
         }
         buffer_reset(&n->out);
@@ -424,11 +429,20 @@ static void on_bytes(struct native *n, size_t len)
     n->ping = PING_NONE;
 }
 
+/* A session that is spoken to now and then costs no buffer in between; one that grew is busy. */
+static void give_back(struct native *n)
+{
+    if (n->in_at == n->in_end && n->in_cap <= READ_FIRST) {
+        free(take(n->in));
+        n->in_cap = n->in_at = n->in_end = 0;
+    }
+}
+
 static void read_in(struct native *n)
 {
     size_t budget = READ_BUDGET;
     bool was_full = false;
-    for (;;) {
+    while (!n->paused) {
         if (!make_room(n, was_full)) {
             session_failed(n, "out of memory");
             return;
@@ -459,6 +473,7 @@ static void read_in(struct native *n)
         }
         budget -= len;
     }
+    give_back(n);
     if (!watch(n)) {
         session_failed(n, "out of memory");
     }
@@ -613,6 +628,33 @@ static enum err native_start(struct bus *bus)
     return OK;
 }
 
+/* Takes effect at the next read; one that is under way still hands up what it has. */
+static void native_pause(struct bus *bus, bool paused)
+{
+    struct native *n = native_of(bus);
+    n->paused = paused;
+    if (n->watch != NULL) {
+        loop_task_post(&n->more); /* watches, or no longer; TLS may hold bytes that no descriptor announces */
+    }
+}
+
+/* Told from the flush task, as every end that begins with a call from outside. */
+static void native_set_link(struct bus *bus, bool up)
+{
+    struct native *n = native_of(bus);
+    bool was_held = n->held;
+    n->held = !up;
+    if (!up && n->phase == IDLE) {
+        loop_timer_cancel(&n->retry);
+    } else if (!up) {
+        n->broken = true;
+        stream_reset(&n->stream);
+        loop_task_post(&n->flush);
+    } else if (was_held && n->phase == IDLE && bus->started) {
+        loop_timer_in(&n->retry, bus_backoff_us(bus));
+    }
+}
+
 static void native_stop(struct bus *bus)
 {
     struct native *n = native_of(bus);
@@ -639,6 +681,8 @@ enum err native_new(struct loop *loop, const struct bus_options *options, struct
         .start = native_start,
         .subscribe = native_subscribe,
         .publish = native_publish,
+        .pause = native_pause,
+        .set_link = native_set_link,
         .stop = native_stop,
         .release = native_release,
     };
@@ -650,6 +694,7 @@ enum err native_new(struct loop *loop, const struct bus_options *options, struct
     n->stream.fd = -1;
     buffer_init(&n->out, 2 * n->bus.out_limit_bytes + MQTT_REMAINING_MAX);
     dial_init(&n->dial, loop, n->bus.host ? n->bus.host : "", n->bus.port, options->tls, on_dialled, n);
+    n->dial.source = n->bus.source;
     loop_timer_init(&n->retry, loop, on_retry, n);
     loop_timer_init(&n->alive, loop, on_alive, n);
     loop_timer_init(&n->pace, loop, on_pace, n);

@@ -159,6 +159,15 @@ void stream_close(struct stream *s)
     }
 }
 
+void stream_reset(struct stream *s)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    if (s->fd >= 0) {
+        (void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    }
+    (void)snprintf(s->reason, sizeof(s->reason), "the link was cut");
+}
+
 static bool would_block(void)
 {
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;

@@ -26,6 +26,8 @@ struct stream {
 enum err stream_open(struct stream *s, int fd, const struct crypt_tls *tls, const char *host) MUST_CHECK;
 /* Harmless when closed. reason stays. */
 void stream_close(struct stream *s);
+/* Closing it will reset the connection, without a farewell. Harmless when closed. */
+void stream_reset(struct stream *s);
 /* OK: done (at once on a plain stream); ERR_AGAIN: call again when readable, or writable if read_wants_write;
  * ERR_DENIED: a certificate was refused; ERR_IO. */
 enum err stream_handshake(struct stream *s) MUST_CHECK;

@@ -41,6 +41,35 @@ static void pkey_freep(EVP_PKEY **key)
     EVP_PKEY_free(*key);
 }
 
+/* What OpenSSL refuses for want of memory says nothing of the file. Its queue of errors is not always told, so memory
+ * is asked for as well. The queue is emptied. */
+static bool out_of_memory(void)
+{
+    enum { PROBE_BYTES = 16 * 1024 };
+    bool found = false;
+    for (unsigned long code; (code = ERR_get_error()) != 0;) {
+        found = found || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+    }
+    char *volatile probe = malloc(PROBE_BYTES);
+    found = found || probe == NULL;
+    free(probe);
+    return found;
+}
+
+static enum err fault_memory(struct fault *reterr, const char *what, const char *path)
+{
+    return fault_set(reterr, ERR_NOMEM, "out of memory: %s %s", what, path);
+}
+
+/* The latest call of OpenSSL's did not take a file. */
+static enum err refused(struct fault *reterr, const char *what, const char *path)
+{
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    return out_of_memory() ? fault_memory(reterr, what, path)
+                           : fault_set(reterr, ERR_MALFORMED, "OpenSSL does not take it (%s): %s %s",
+                                       reason ? reason : "no reason given", what, path);
+}
+
 static enum err open_file(const char *what, const char *path, FILE **ret_file, struct fault *reterr)
 {
     if (path == NULL || path[0] == '\0') {
@@ -81,7 +110,10 @@ static enum err check_ca(const char *path, struct fault *reterr)
         found++;
         dead += expired(certificate, date);
     }
-    ERR_clear_error();
+    bool no_memory = out_of_memory();
+    if (found == 0 && no_memory) {
+        return fault_memory(reterr, "CA certificate", path);
+    }
     if (found == 0) {
         return fault_set(reterr, ERR_MALFORMED, "no PEM certificate in it: CA certificate %s", path);
     }
@@ -96,9 +128,10 @@ static enum err load_certificate(const char *path, X509 **ret_certificate, struc
     CLEANUP(file_close) FILE *file = NULL;
     TRY(open_file("certificate", path, &file, reterr));
     CLEANUP(x509_freep) X509 *certificate = PEM_read_X509(file, NULL, NULL, NULL);
-    ERR_clear_error();
+    bool no_memory = out_of_memory();
     if (certificate == NULL) {
-        return fault_set(reterr, ERR_MALFORMED, "no PEM certificate in it: certificate %s", path);
+        return no_memory ? fault_memory(reterr, "certificate", path)
+                         : fault_set(reterr, ERR_MALFORMED, "no PEM certificate in it: certificate %s", path);
     }
     char date[11];
     if (expired(certificate, date)) {
@@ -124,7 +157,10 @@ static enum err load_key(const char *path, EVP_PKEY **ret_key, struct fault *ret
     TRY(open_file("private key", path, &file, reterr));
     bool encrypted = false;
     EVP_PKEY *key = PEM_read_PrivateKey(file, NULL, no_passphrase, &encrypted);
-    ERR_clear_error();
+    bool no_memory = out_of_memory();
+    if (key == NULL && no_memory) {
+        return fault_memory(reterr, "private key", path);
+    }
     if (key == NULL) {
         return encrypted ? fault_set(reterr, ERR_UNSUPPORTED, "protected by a passphrase: private key %s", path)
                          : fault_set(reterr, ERR_MALFORMED, "no PEM private key in it: private key %s", path);
@@ -169,32 +205,44 @@ static enum err read_identity(X509 *certificate, const char *path, char ret_iden
     return err;
 }
 
+/* OpenSSL keeps a certificate whose key it could not decode, for want of memory for instance; then it trusts nobody. */
+static enum err check_trusted(SSL_CTX *context, const char *path, struct fault *reterr)
+{
+    STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
+    for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
+        X509 *certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+        if (certificate != NULL && X509_get0_pubkey(certificate) == NULL) {
+            return refused(reterr, "CA certificate", path);
+        }
+    }
+    return OK;
+}
+
 static enum err make_context(const struct crypt_tls *tls, X509 *certificate, EVP_PKEY *key, struct fault *reterr)
 {
     SSL_CTX *c = tls->context;
     if (SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_cipher_list(c, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1) {
-        return fault_set(reterr, ERR_UNSUPPORTED, "this OpenSSL offers neither TLS 1.2 nor its AEAD ciphers");
+        return out_of_memory() ? fault_memory(reterr, "ciphers for", tls->cert_path)
+                               : fault_set(reterr, ERR_UNSUPPORTED,
+                                           "this OpenSSL offers neither TLS 1.2 nor its AEAD ciphers");
     }
     SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_verify(c, SSL_VERIFY_PEER, NULL);
     if (SSL_CTX_load_verify_locations(c, tls->ca_path, NULL) != 1) {
-        return fault_set(reterr, ERR_MALFORMED, "OpenSSL does not take it: CA certificate %s", tls->ca_path);
+        return refused(reterr, "CA certificate", tls->ca_path);
     }
+    TRY(check_trusted(c, tls->ca_path, reterr));
     if (X509_check_private_key(certificate, key) != 1) {
         return fault_set(reterr, ERR_CONFLICT, "private key %s does not belong to certificate %s", tls->key_path,
                          tls->cert_path);
     }
     if (SSL_CTX_use_certificate_chain_file(c, tls->cert_path) != 1) {
-        const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-        return fault_set(reterr, ERR_MALFORMED, "OpenSSL does not take it (%s): certificate %s",
-                         reason ? reason : "no reason given", tls->cert_path);
+        return refused(reterr, "certificate", tls->cert_path);
     }
     if (SSL_CTX_use_PrivateKey(c, key) != 1) {
-        const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-        return fault_set(reterr, ERR_MALFORMED, "OpenSSL does not take it (%s): private key %s",
-                         reason ? reason : "no reason given", tls->key_path);
+        return refused(reterr, "private key", tls->key_path);
     }
     return OK;
 }
@@ -204,7 +252,7 @@ static char *copy_path(const char *path)
     return strdup(path != NULL ? path : "");
 }
 
-enum err crypt_tls_new(const struct crypt_tls_options *options, struct crypt_tls **ret_tls, struct fault *reterr)
+static enum err load(const struct crypt_tls_options *options, struct crypt_tls **ret_tls, struct fault *reterr)
 {
     CLEANUP(crypt_tls_freep) struct crypt_tls *tls = calloc(1, sizeof *tls);
     if (tls == NULL) {
@@ -230,6 +278,13 @@ enum err crypt_tls_new(const struct crypt_tls_options *options, struct crypt_tls
     TRY(err);
     *ret_tls = take(tls);
     return OK;
+}
+
+enum err crypt_tls_new(const struct crypt_tls_options *options, struct crypt_tls **ret_tls, struct fault *reterr)
+{
+    enum err err = load(options, ret_tls, reterr);
+    /* A moment without memory can show as a damaged file: what is damaged is so a second time. */
+    return err == ERR_MALFORMED || err == ERR_UNSUPPORTED || err == ERR_CONFLICT ? load(options, ret_tls, reterr) : err;
 }
 
 void crypt_tls_free(struct crypt_tls *tls)

@@ -69,7 +69,8 @@ static enum err open_link(struct loop *loop, const struct daemon_broker *b, cons
                                   .port = (uint16_t)b->port,
                                   .client_id = id,
                                   .tls = link->tls,
-                                  .keepalive_s = (unsigned)(b->keepalive_us / SECOND_US)};
+                                  .keepalive_s = (unsigned)(b->keepalive_us / SECOND_US),
+                                  .backoff_max_us = b->reconnect_us};
     return bus_new((enum bus_backend)b->backend, loop, &options, &link->bus, reterr);
 }
 
@@ -169,6 +170,19 @@ enum err daemon_store_open(struct loop *loop, const struct daemon_store *setting
     *ret_store = take(store);
     *ret_aead = take(aead);
     return OK;
+}
+
+void daemon_watch_store(struct loop *loop, const struct store *store, const char *path, bool *told)
+{
+    struct store_usage usage;
+    store_usage(store, &usage);
+    if (usage.failing != OK && !*told) {
+        log_error("the store takes no commits, senders will try again", KV_STR("store", path), KV_ERR(usage.failing),
+                  KV_I64("since_ms", (loop_now_us(loop) - usage.failing_since_us) / MS_US));
+    } else if (usage.failing == OK && *told) {
+        log_info("the store takes commits again", KV_STR("store", path));
+    }
+    *told = usage.failing != OK;
 }
 
 void daemon_log_lines(enum log_level level, const char *text, struct buffer *lines)

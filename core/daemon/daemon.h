@@ -19,6 +19,7 @@
 struct daemon_broker {
     char *host, *ca, *cert, *key;
     int64_t port, keepalive_us;
+    int64_t reconnect_us; /* longest wait between two attempts; 0 = the bus's preset, which spares a broker of thousands */
     int backend; /* enum bus_backend */
     bool insecure;
 };
@@ -40,6 +41,11 @@ struct daemon_broker {
      .preset = "false", .help = "Talk to the broker without TLS; for a closed test bench only."},                      \
     {.name = prefix ".keepalive", .type = OPTION_DURATION, .offset = offsetof(settings, member.keepalive_us),          \
      .min = 1e6, .max = 3600e6, .preset = "30s", .help = "Silence after which the link is asked for a sign of life."}
+
+/* For the few clients that everybody waits for: a gateway, a bridge. */
+#define DAEMON_RECONNECT_OPTION(prefix, settings, member)                                                              \
+    {.name = prefix ".reconnect", .type = OPTION_DURATION, .offset = offsetof(settings, member.reconnect_us),          \
+     .min = 200000, .max = 300e6, .preset = "3s", .help = "Longest wait between two attempts to connect."}
 
 /* Cross-field check for struct options_program: appends sentences, ERR_RANGE if any. Certificates are loaded and held
  * against id. */
@@ -78,6 +84,10 @@ enum err daemon_store_check(const struct daemon_store *settings, struct buffer *
 enum err daemon_store_open(struct loop *loop, const struct daemon_store *settings, const char *const *tables,
                            unsigned table_count, unsigned meta_table, const char *owner, struct store **ret_store,
                            struct crypt_aead **ret_aead, char *ret_quarantined, struct fault *reterr) MUST_CHECK;
+
+/* Tells, once each, that the store does not take commits and that it takes them again. Call it now and then; *told is
+ * the caller's and begins as false. */
+void daemon_watch_store(struct loop *loop, const struct store *store, const char *path, bool *told);
 
 /* Logs a text of several lines (problems of a configuration, a reload's report) line by line, without the quoted lines of the
  * file. Consumes lines. */

@@ -18,6 +18,7 @@ static struct {
     const char *program;
     enum log_level lowest;
     bool journal;
+    bool muted;
     bool flushed_at_exit;
     pthread_mutex_t lock;
     struct log_site *silenced; /* sites with suppressed > 0 */
@@ -127,7 +128,7 @@ static bool enter(struct log_site *site, enum log_level level, const char *modul
 void log_write(struct log_site *site, enum log_level level, const char *module, const char *text,
                const struct log_kv *kvs, size_t count)
 {
-    if (level > sink.lowest || !enter(site, level, module, text)) {
+    if (level > sink.lowest || sink.muted || !enter(site, level, module, text)) {
         return;
     }
     struct line l;
@@ -153,6 +154,11 @@ void log_setup(const char *program, enum log_level lowest)
     if (!sink.flushed_at_exit) {
         sink.flushed_at_exit = atexit(report_all) == 0;
     }
+}
+
+void log_mute(void)
+{
+    sink.muted = true;
 }
 
 enum err log_level_parse(const char *text, enum log_level *ret_level)

@@ -52,6 +52,8 @@ struct log_site { /* one per call site, static, for the rate limit; private */
 
 /* Program name (borrowed for ever) and lowest level printed; call once, before threads exist. Without: info. */
 void log_setup(const char *program, enum log_level lowest);
+/* Nothing is printed from now on: for simulators, which make errors on purpose. Call once, before threads exist. */
+void log_mute(void);
 /* Parses "error|warn|info|debug"; ERR_RANGE otherwise. */
 enum err log_level_parse(const char *text, enum log_level *ret_level) MUST_CHECK;
 /* What the macros call. site NULL: no limit. */

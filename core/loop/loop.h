@@ -25,7 +25,7 @@ struct loop;
 struct loop_world;
 struct event_base;
 
-/* Real loop. ERR_NOMEM, ERR_IO. */
+/* Real loop. ERR_NOMEM, ERR_IO; errno then says why. */
 enum err loop_new(struct loop **ret_loop) MUST_CHECK;
 /* All timers, tasks and watches must be cancelled before. Accepts NULL. */
 void loop_free(struct loop *loop);
@@ -51,8 +51,6 @@ struct loop_timer {
     void (*fn)(void *arg);
     void *arg;
     int64_t due_us;   /* as it was set */
-    int64_t key_us;   /* private: due_us, or the time of setting where that was later */
-    uint64_t order;   /* private: ties */
     size_t heap_slot; /* private: index + 1, 0 = idle */
 };
 void loop_timer_init(struct loop_timer *t, struct loop *loop, void (*fn)(void *arg), void *arg);
@@ -95,7 +93,11 @@ enum err loop_on_signal(struct loop *loop, int signo, void (*fn)(void *arg, int 
 
 /* ---- workers: one thread, jobs in order ---- */
 struct loop_worker;
+/* ERR_NOMEM; errno then says why. */
 enum err loop_worker_new(struct loop *loop, const char *name, struct loop_worker **ret_worker) MUST_CHECK;
+/* Without a thread, for work that takes no time: as a virtual worker on a real loop, too (work runs at once on the loop's
+ * thread, done follows from the loop after the modelled latency). ERR_NOMEM. */
+enum err loop_worker_new_inline(struct loop *loop, struct loop_worker **ret_worker) MUST_CHECK;
 /* Waits for the job in hand, drops the queued ones; no done is called afterwards, and neither work nor done of a
  * dropped job: its arg stays the caller's. May be called from done. Accepts NULL. */
 void loop_worker_free(struct loop_worker *w);
@@ -126,7 +128,7 @@ int64_t loop_world_now_us(const struct loop_world *world);
 uint64_t loop_world_random(struct loop_world *world);
 /* Wall clock of one virtual node := wall_us now. */
 void loop_set_wall(struct loop *loop, int64_t wall_us);
-/* Virtual workers made from now on on this loop: done is called latency_us after the job reached the head. */
+/* Virtual and inline workers made from now on on this loop: done is called latency_us after the job reached the head. */
 void loop_set_worker_latency(struct loop *loop, int64_t latency_us);
 
 /* For core/control only. NULL on virtual loops. */

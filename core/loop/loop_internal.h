@@ -55,8 +55,13 @@ static inline void link_splice(struct link *to, struct link *from)
 }
 
 /* ---- timers and tasks ---- */
+struct sched_slot {
+    int64_t key_us; /* due, or the time of setting where that was later */
+    uint64_t order; /* ties */
+    struct loop_timer *timer;
+};
 struct sched {
-    struct loop_timer **heap; /* owned; binary heap by (key_us, order); heap[i]->heap_slot == i + 1 */
+    struct sched_slot *heap; /* owned; by (key_us, order); heap[i].timer->heap_slot == i + 1 */
     size_t len, cap;
     uint64_t next_order;
     struct loop_task queued, running; /* heads of circular lists */
@@ -112,6 +117,12 @@ bool real_random_refill(struct loop *loop);
 /* Thread-safe: queues p and wakes the loop. */
 void real_queue(struct loop *loop, struct loop_post *p);
 void real_free(struct loop *loop);
+/* reserve.c: malloc, realloc and free for libevent. NULL only for more than RESERVE_PIECE_MAX bytes, and from a realloc
+ * of what malloc gave. */
+enum { RESERVE_PIECE_MAX = 4096 };
+void *reserve_malloc(size_t len);
+void *reserve_realloc(void *ptr, size_t len);
+void reserve_free(void *ptr);
 /* watch.c */
 void real_free_signals(struct loop *loop);
 /* world.c */

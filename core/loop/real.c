@@ -192,8 +192,9 @@ static void on_libevent_message(int severity, const char *text)
     }
 }
 
-static void redirect_messages(void)
+static void prepare_libevent(void)
 {
+    event_set_mem_functions(reserve_malloc, reserve_realloc, reserve_free);
     event_set_log_callback(on_libevent_message);
 }
 
@@ -225,7 +226,7 @@ static enum err open_internal(struct loop *loop, int fd, event_callback_fn fn, s
 enum err loop_new(struct loop **ret_loop)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, redirect_messages);
+    pthread_once(&once, prepare_libevent);
     CLEANUP(loop_freep) struct loop *loop = calloc(1, sizeof(*loop));
     if (loop == NULL) {
         return ERR_NOMEM;
@@ -262,6 +263,7 @@ static void close_event(struct event *ev, int fd)
 void real_free(struct loop *loop)
 {
     assert(loop->pending == 0);
+    int code = errno; /* loop_new's caller is told by it */
     pthread_mutex_lock(&loop->lock);
     /* Workers are gone, so what is left are calls that other threads posted. */
     while (!link_empty(&loop->posts)) {
@@ -279,4 +281,5 @@ void real_free(struct loop *loop)
     sched_deinit(&loop->own_sched);
     pthread_mutex_destroy(&loop->lock);
     free(loop);
+    errno = code;
 }

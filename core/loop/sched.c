@@ -2,7 +2,7 @@
 /*
  * sched - the heap of timers and the queue of tasks.
  *
- * Invariants: heap[i]->heap_slot == i + 1; no child sorts before its parent; a timer that is not in the heap has
+ * Invariants: heap[i].timer->heap_slot == i + 1; no child sorts before its parent; a timer that is not in the heap has
  * heap_slot 0. Callbacks may set and cancel any timer or task, also their own: everything is taken off before the call.
  */
 #include "core/loop/loop_internal.h"
@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { FIRST_CAP = 16 };
+enum { FIRST_CAP = 16, WAYS = 4 /* children of a slot: half as deep as with two, and they lie beside each other */ };
 
 void loop_die(const char *why)
 {
@@ -33,60 +33,67 @@ void sched_deinit(struct sched *s)
     s->len = s->cap = 0;
 }
 
-static bool before(const struct loop_timer *a, const struct loop_timer *b)
+static bool before(struct sched_slot a, struct sched_slot b)
 {
-    return a->key_us != b->key_us ? a->key_us < b->key_us : a->order < b->order;
+    return a.key_us != b.key_us ? a.key_us < b.key_us : a.order < b.order;
 }
 
-static void place(struct sched *s, struct loop_timer *t, size_t at)
+static void place(struct sched *s, struct sched_slot slot, size_t at)
 {
-    s->heap[at] = t;
-    t->heap_slot = at + 1;
+    s->heap[at] = slot;
+    slot.timer->heap_slot = at + 1;
 }
 
-static void sift_up(struct sched *s, struct loop_timer *t, size_t at)
+static void sift_up(struct sched *s, struct sched_slot slot, size_t at)
 {
-    while (at > 0 && before(t, s->heap[(at - 1) / 2])) {
-        place(s, s->heap[(at - 1) / 2], at);
-        at = (at - 1) / 2;
+    while (at > 0 && before(slot, s->heap[(at - 1) / WAYS])) {
+        place(s, s->heap[(at - 1) / WAYS], at);
+        at = (at - 1) / WAYS;
     }
-    place(s, t, at);
+    place(s, slot, at);
 }
 
-static void sift_down(struct sched *s, struct loop_timer *t, size_t at)
+/* The first of the slots first..end - 1. */
+static size_t earliest(const struct sched *s, size_t first, size_t end)
 {
-    for (size_t child; (child = 2 * at + 1) < s->len; at = child) {
-        if (child + 1 < s->len && before(s->heap[child + 1], s->heap[child])) {
-            child++;
-        }
-        if (!before(s->heap[child], t)) {
+    size_t best = first;
+    for (size_t i = first + 1; i < end; i++) {
+        best = before(s->heap[i], s->heap[best]) ? i : best;
+    }
+    return best;
+}
+
+static void sift_down(struct sched *s, struct sched_slot slot, size_t at)
+{
+    for (size_t child; (child = WAYS * at + 1) < s->len; at = child) {
+        child = earliest(s, child, child + WAYS < s->len ? child + WAYS : s->len);
+        if (!before(s->heap[child], slot)) {
             break;
         }
         place(s, s->heap[child], at);
     }
-    place(s, t, at);
+    place(s, slot, at);
 }
 
-static void sift(struct sched *s, struct loop_timer *t, size_t at)
+static void sift(struct sched *s, struct sched_slot slot, size_t at)
 {
-    if (at > 0 && before(t, s->heap[(at - 1) / 2])) {
-        sift_up(s, t, at);
+    if (at > 0 && before(slot, s->heap[(at - 1) / WAYS])) {
+        sift_up(s, slot, at);
     } else {
-        sift_down(s, t, at);
+        sift_down(s, slot, at);
     }
 }
 
 void sched_set(struct sched *s, struct loop_timer *t, int64_t key_us)
 {
-    t->key_us = key_us;
-    t->order = s->next_order++;
+    const struct sched_slot slot = {.key_us = key_us, .order = s->next_order++, .timer = t};
     if (t->heap_slot != 0) {
-        sift(s, t, t->heap_slot - 1);
+        sift(s, slot, t->heap_slot - 1);
         return;
     }
     if (s->len == s->cap) {
         size_t cap = s->cap ? s->cap * 2 : FIRST_CAP;
-        struct loop_timer **heap = realloc(s->heap, cap * sizeof(struct loop_timer *));
+        struct sched_slot *heap = realloc(s->heap, cap * sizeof(*heap));
         if (heap == NULL) {
             loop_die("out of memory: timers");
         }
@@ -94,7 +101,7 @@ void sched_set(struct sched *s, struct loop_timer *t, int64_t key_us)
         s->cap = cap;
     }
     t->loop->pending++;
-    sift_up(s, t, s->len++);
+    sift_up(s, slot, s->len++);
 }
 
 void sched_remove(struct sched *s, struct loop_timer *t)
@@ -102,20 +109,20 @@ void sched_remove(struct sched *s, struct loop_timer *t)
     size_t at = t->heap_slot - 1;
     t->heap_slot = 0;
     t->loop->pending--;
-    struct loop_timer *last = s->heap[--s->len];
-    if (last != t) {
+    struct sched_slot last = s->heap[--s->len];
+    if (last.timer != t) {
         sift(s, last, at);
     }
 }
 
 int64_t sched_next_us(const struct sched *s)
 {
-    return s->len > 0 ? s->heap[0]->key_us : INT64_MAX;
+    return s->len > 0 ? s->heap[0].key_us : INT64_MAX;
 }
 
 void sched_fire(struct sched *s)
 {
-    struct loop_timer *t = s->heap[0];
+    struct loop_timer *t = s->heap[0].timer;
     sched_remove(s, t);
     t->fn(t->arg);
 }
@@ -124,7 +131,7 @@ void sched_fire_due(struct sched *s, int64_t now_us)
 {
     /* A timer set meanwhile has a later key or order than all that were due, so it is met only after them. */
     uint64_t limit = s->next_order;
-    while (s->len > 0 && s->heap[0]->key_us <= now_us && s->heap[0]->order < limit) {
+    while (s->len > 0 && s->heap[0].key_us <= now_us && s->heap[0].order < limit) {
         sched_fire(s);
     }
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * worker - jobs in order on one thread (real) or on a timer (virtual).
+ * worker - jobs in order on one thread (real) or on a timer (virtual, and inline on a real loop).
  *
- *   real      offload -> queue -> [thread: work] -> the loop's posts -> done
- *   virtual   offload: work at once -> timer at the modelled end -> done
+ *   thread   offload -> queue -> [thread: work] -> the loop's posts -> done
+ *   timer    offload: work at once -> timer at the modelled end -> done
  *
  * Invariants: `jobs` holds every job whose done has not been called, and only the loop's thread touches it; a job's
  * post is linked in the worker's queue, in the loop's posts, or (while it runs) nowhere. loop_worker_free joins the
@@ -11,6 +11,7 @@
  */
 #include "core/loop/loop_internal.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -20,16 +21,19 @@ struct job {
     void (*work)(void *arg);
     void (*done)(void *arg);
     void *arg;
-    struct loop_post post;   /* real */
-    struct loop_timer timer; /* virtual */
+    union {
+        struct loop_post post;   /* thread */
+        struct loop_timer timer; /* no thread */
+    };
 };
 
 struct loop_worker {
     struct loop *loop;
     struct link jobs; /* the loop's thread only */
     size_t pending;
-    int64_t latency_us, busy_until_us; /* virtual */
-    pthread_t thread;                  /* the rest: real */
+    bool threaded;
+    int64_t latency_us, busy_until_us; /* no thread */
+    pthread_t thread;                  /* the rest: thread */
     pthread_mutex_t lock;              /* guards queue and stop */
     pthread_cond_t changed;
     struct link queue;
@@ -88,6 +92,7 @@ static enum err start_thread(struct loop_worker *w, const char *name)
     if (failed != 0) {
         pthread_cond_destroy(&w->changed);
         pthread_mutex_destroy(&w->lock);
+        errno = failed;
         return ERR_NOMEM;
     }
     char shown[16]; /* the kernel's limit */
@@ -96,17 +101,18 @@ static enum err start_thread(struct loop_worker *w, const char *name)
     return OK;
 }
 
-enum err loop_worker_new(struct loop *loop, const char *name, struct loop_worker **ret_worker)
+static enum err make(struct loop *loop, const char *name, bool threaded, struct loop_worker **ret_worker)
 {
     struct loop_worker *w = calloc(1, sizeof(*w));
     if (w == NULL) {
         return ERR_NOMEM;
     }
     w->loop = loop;
+    w->threaded = threaded;
     w->latency_us = loop->worker_latency_us;
     link_init(&w->jobs);
     link_init(&w->queue);
-    enum err err = loop->world != NULL ? OK : start_thread(w, name);
+    enum err err = threaded ? start_thread(w, name) : OK;
     if (err != OK) {
         free(w);
         return err;
@@ -114,6 +120,16 @@ enum err loop_worker_new(struct loop *loop, const char *name, struct loop_worker
     loop->pending++;
     *ret_worker = w;
     return OK;
+}
+
+enum err loop_worker_new(struct loop *loop, const char *name, struct loop_worker **ret_worker)
+{
+    return make(loop, name, loop->world == NULL, ret_worker);
+}
+
+enum err loop_worker_new_inline(struct loop *loop, struct loop_worker **ret_worker)
+{
+    return make(loop, "", false, ret_worker);
 }
 
 static void stop_thread(struct loop_worker *w)
@@ -132,14 +148,13 @@ void loop_worker_free(struct loop_worker *w)
     if (w == NULL) {
         return;
     }
-    bool real = w->loop->world == NULL;
-    if (real) {
+    if (w->threaded) {
         stop_thread(w);
     }
     while (!link_empty(&w->jobs)) {
         struct job *job = container_of(w->jobs.next, struct job, all);
         link_remove(&job->all);
-        if (real) {
+        if (w->threaded) {
             pthread_mutex_lock(&w->loop->lock);
             link_remove(&job->post.link);
             pthread_mutex_unlock(&w->loop->lock);
@@ -158,16 +173,17 @@ enum err loop_offload(struct loop_worker *w, void (*work)(void *arg), void (*don
     if (job == NULL) {
         return ERR_NOMEM;
     }
-    *job = (struct job){.worker = w, .work = work, .done = done, .arg = arg, .post = {.run = on_post}};
+    *job = (struct job){.worker = w, .work = work, .done = done, .arg = arg};
     link_append(&w->jobs, &job->all);
     w->pending++;
-    if (w->loop->world != NULL) {
+    if (!w->threaded) {
         work(arg);
         w->busy_until_us = max_i64(w->busy_until_us, loop_now_us(w->loop)) + w->latency_us;
         loop_timer_init(&job->timer, w->loop, on_timer, job);
         loop_timer_at(&job->timer, w->busy_until_us);
         return OK;
     }
+    job->post.run = on_post;
     pthread_mutex_lock(&w->lock);
     link_append(&w->queue, &job->post.link);
     pthread_cond_signal(&w->changed);

@@ -15,7 +15,7 @@
 
 #include "core/loop/loop.h"
 
-enum { RING_FIRST = 64 };
+enum { RING_FIRST = 8 };
 
 enum err spool_open(struct loop *loop, struct store *store, const struct spool_options *options,
                     struct spool **ret_spool, struct fault *reterr)

@@ -6,7 +6,7 @@
  */
 #include "core/store/store_internal.h"
 
-enum { FIRST_BYTES = 4096 };
+enum { FIRST_BYTES = 512 };
 
 struct op_head {
     uint8_t kind, table;

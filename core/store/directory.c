@@ -85,13 +85,15 @@ enum err directory_open(const char *path, struct fault *reterr)
     if (strlen(path) + 32 > PATH_MAX) {
         return fault_set(reterr, ERR_RANGE, "path too long: store directory %.100s...", path);
     }
-    if (mkdir(path, 0700) == 0) {
-        enum err err = sync_parent(path);
-        if (err != OK) {
-            return fault_set(reterr, err, "cannot sync its parent: store directory %s", path);
-        }
-    } else if (errno != EEXIST) {
+    bool made = mkdir(path, 0700) == 0;
+    if (!made && errno != EEXIST) {
         return fault_errno(reterr, "store directory", path);
+    }
+    /* Also where it was there: a process that was killed may have made it and not synced. Where the parent is not ours
+     * to open, its maker has seen to it. */
+    enum err synced = sync_parent(path);
+    if (made && synced != OK) {
+        return fault_set(reterr, synced, "cannot sync its parent: store directory %s", path);
     }
     struct stat st;
     struct statfs fs;
@@ -133,7 +135,9 @@ enum err directory_lock(const char *path, int *ret_fd, struct fault *reterr)
         return err;
     }
     int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)len, 0) != len) {
+    ssize_t written = ftruncate(fd, 0) == 0 ? pwrite(fd, text, (size_t)len, 0) : -1;
+    if (written != len) {
+        errno = written < 0 ? errno : EIO; /* cut short */
         enum err err = fault_errno(reterr, "lock file", file);
         close(fd);
         return err;

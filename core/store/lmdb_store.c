@@ -8,6 +8,7 @@
 #include "core/store/lmdb_internal.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -152,7 +153,9 @@ static enum err prepare_file(struct lmdb_env *env, const struct store_options *o
     if (stat(file, &st) == 0) {
         enum err err = verify_in_child(env->path, why, sizeof why);
         if (err == OK) {
-            return OK;
+            /* Its name may not be durable yet: renamed by a process that was killed before the sync. */
+            err = directory_sync(env->path);
+            return err == OK ? OK : fault_set(reterr, err, "cannot sync the directory: store %s", env->path);
         }
         if (err != ERR_MALFORMED) {
             return fault_set(reterr, err, "%s: cannot verify store %s", why, env->path);
@@ -176,7 +179,9 @@ enum err store_open(struct loop *loop, const struct store_options *options, stru
     ret_quarantined[0] = '\0';
     TRY(check_options(options, reterr));
     CLEANUP(lmdb_env_freep) struct lmdb_env *env = NULL;
-    TRY(lmdb_env_new(options, &env));
+    if (lmdb_env_new(options, &env) != OK) {
+        return fault_set(reterr, ERR_NOMEM, "out of memory: store %s", options->path);
+    }
     if (!options->read_only) {
         TRY(directory_open(env->path, reterr));
         TRY(directory_lock(env->path, &env->lock_fd, reterr));
@@ -184,12 +189,14 @@ enum err store_open(struct loop *loop, const struct store_options *options, stru
     }
     TRY(lmdb_env_open(env, options->size_bytes, reterr));
     CLEANUP(store_closep) struct store *store = NULL;
-    TRY(store_make(loop, &lmdb_backend, options->table_count, &store));
+    if (store_make(loop, &lmdb_backend, options->table_count, &store) != OK) {
+        return fault_set(reterr, ERR_NOMEM, "out of memory: store %s", options->path);
+    }
     store->env = take(env);
     if (!options->read_only) {
         enum err err = loop_worker_new(loop, "store", &store->worker);
         if (err != OK) {
-            return fault_set(reterr, err, "cannot start the worker: store %s", options->path);
+            return fault_set(reterr, err, "%s: cannot start the worker: store %s", strerror(errno), options->path);
         }
     }
     store->usage.size_bytes = store->env->size_bytes;

@@ -13,6 +13,8 @@
 
 #include <assert.h>
 
+enum { LOG_KEEP = 16 };
+
 struct undo {
     unsigned table;
     struct sorted_node *inserted; /* in the table; NULL = none */
@@ -24,11 +26,14 @@ struct undo_log {
 };
 
 struct store_disk {
-    struct sorted tables[STORE_TABLES_MAX];
+    struct sorted *tables[STORE_TABLES_MAX]; /* owned; NULL = empty */
     uint64_t size_bytes, used_bytes;
     enum store_disk_mode mode;
     bool open;
     struct undo_log unsettled;
+    unsigned cut; /* batches under way that the next close completes */
+    void (*watch)(void *arg, unsigned table, struct slice key, struct slice value, bool undone);
+    void *watch_arg;
 };
 
 /* ---- undo ---- */
@@ -37,7 +42,7 @@ static enum err log_reserve(struct undo_log *log)
     if (log->count < log->cap) {
         return OK;
     }
-    size_t cap = log->cap > 0 ? 2 * log->cap : 64;
+    size_t cap = log->cap > 0 ? 2 * log->cap : 8;
     struct undo *entries = realloc(log->entries, cap * sizeof *entries);
     if (entries == NULL) {
         return ERR_NOMEM;
@@ -47,9 +52,23 @@ static enum err log_reserve(struct undo_log *log)
     return OK;
 }
 
+static const struct sorted empty_table;
+
+static const struct sorted *table_of(const struct store_disk *disk, unsigned table)
+{
+    return disk->tables[table] != NULL ? disk->tables[table] : &empty_table;
+}
+
 static uint64_t node_bytes(const struct sorted_node *n)
 {
     return (uint64_t)n->key_len + n->value_len + STORE_NODE_BYTES;
+}
+
+static void tell_watch(const struct store_disk *disk, unsigned table, const struct sorted_node *n, bool undone)
+{
+    if (disk->watch != NULL) {
+        disk->watch(disk->watch_arg, table, sorted_key(n), sorted_value(n), undone);
+    }
 }
 
 /* Undoes the newest entries until `keep` are left. */
@@ -57,9 +76,10 @@ static void undo_down_to(struct store_disk *disk, struct undo_log *log, size_t k
 {
     while (log->count > keep) {
         struct undo *u = &log->entries[--log->count];
-        struct sorted *table = &disk->tables[u->table];
+        struct sorted *table = disk->tables[u->table];
         if (u->inserted != NULL) {
             disk->used_bytes -= node_bytes(u->inserted);
+            tell_watch(disk, u->table, u->inserted, true);
             struct sorted_node *gone = sorted_remove(table, sorted_key(u->inserted));
             assert(gone == u->inserted);
             sorted_node_free(gone);
@@ -79,6 +99,10 @@ static void settle(struct undo_log *log)
         sorted_node_free(log->entries[i].removed);
     }
     log->count = 0;
+    if (log->cap > LOG_KEEP) { /* a fleet of thousands has as many disks */
+        free(take(log->entries));
+        log->cap = 0;
+    }
 }
 
 /* ---- operations: each reserves its place in the log first ---- */
@@ -86,14 +110,18 @@ static enum err put(struct store_disk *disk, unsigned table, struct slice key, s
 {
     struct undo_log *log = &disk->unsettled;
     TRY(log_reserve(log));
-    struct sorted_node *n = sorted_node_new(&disk->tables[table], key, value), *old;
+    if (disk->tables[table] == NULL && (disk->tables[table] = calloc(1, sizeof(struct sorted))) == NULL) {
+        return ERR_NOMEM;
+    }
+    struct sorted_node *n = sorted_node_new(disk->tables[table], key, value), *old;
     if (n == NULL) {
         return ERR_NOMEM;
     }
-    sorted_insert(&disk->tables[table], n, &old);
+    sorted_insert(disk->tables[table], n, &old);
     disk->used_bytes += node_bytes(n);
     disk->used_bytes -= old != NULL ? node_bytes(old) : 0;
     log->entries[log->count++] = (struct undo){.table = table, .inserted = n, .removed = old};
+    tell_watch(disk, table, n, false);
     return OK;
 }
 
@@ -101,7 +129,7 @@ static enum err delete(struct store_disk *disk, unsigned table, struct slice key
 {
     struct undo_log *log = &disk->unsettled;
     TRY(log_reserve(log));
-    struct sorted_node *n = sorted_remove(&disk->tables[table], key);
+    struct sorted_node *n = disk->tables[table] != NULL ? sorted_remove(disk->tables[table], key) : NULL;
     if (n != NULL) {
         disk->used_bytes -= node_bytes(n);
         log->entries[log->count++] = (struct undo){.table = table, .removed = n};
@@ -120,7 +148,7 @@ static bool beyond(struct slice key, struct slice last)
 
 static enum err delete_range(struct store_disk *disk, unsigned table, struct slice from, struct slice to)
 {
-    struct sorted_node *n = sorted_seek(&disk->tables[table], from), *next;
+    struct sorted_node *n = sorted_seek(table_of(disk, table), from), *next;
     for (; n != NULL && !beyond(sorted_key(n), to); n = next) {
         next = sorted_next(n);
         TRY(delete(disk, table, sorted_key(n)));
@@ -149,12 +177,31 @@ static uint64_t cap_bytes(const struct store_disk *disk)
     return disk->size_bytes / 100 * STORE_CAP_PCT;
 }
 
+/* As in LMDB what a transaction frees is not free within it: before the last moment old and new stand side by side, in a
+ * map that is an eighth larger than the file. */
+static uint64_t map_bytes(const struct store_disk *disk)
+{
+    return disk->size_bytes + disk->size_bytes / 8;
+}
+
+static uint64_t put_bytes(const struct store_batch *batch)
+{
+    uint64_t bytes = 0;
+    struct op op;
+    for (size_t at = 0; batch_next(batch, &at, &op);) {
+        bytes += op.kind == OP_PUT ? op.key.len + op.value.len + STORE_NODE_BYTES : 0;
+    }
+    return bytes;
+}
+
 static void commit_on_loop(struct store *store, struct store_batch *batch)
 {
     struct store_disk *disk = store->disk;
     size_t before = disk->unsettled.count;
     uint64_t used = disk->used_bytes;
-    enum err err = disk->mode == STORE_DISK_EIO ? ERR_IO : apply(store, batch);
+    enum err err = disk->mode == STORE_DISK_EIO                    ? ERR_IO
+                   : used + put_bytes(batch) > map_bytes(disk) ? ERR_FULL
+                                                                   : apply(store, batch);
     bool grows = disk->used_bytes > used;
     if (err == OK && grows && (disk->mode == STORE_DISK_FULL || disk->used_bytes > cap_bytes(disk))) {
         err = ERR_FULL;
@@ -171,7 +218,7 @@ static void commit_on_loop(struct store *store, struct store_batch *batch)
 /* ---- reading ---- */
 static enum err get(struct store *store, unsigned table, struct slice key, struct buffer *ret_value)
 {
-    const struct sorted_node *n = sorted_seek(&store->disk->tables[table], key);
+    const struct sorted_node *n = sorted_seek(table_of(store->disk, table), key);
     if (n == NULL || !slice_equal(sorted_key(n), key)) {
         return ERR_NOT_FOUND;
     }
@@ -182,7 +229,7 @@ static enum err get(struct store *store, unsigned table, struct slice key, struc
 static enum err foreach(struct store *store, unsigned table, struct slice from, struct slice to,
                         bool (*fn)(void *arg, struct slice key, struct slice value), void *arg)
 {
-    const struct sorted_node *n = sorted_seek(&store->disk->tables[table], from);
+    const struct sorted_node *n = sorted_seek(table_of(store->disk, table), from);
     while (n != NULL && !beyond(sorted_key(n), to) && fn(arg, sorted_key(n), sorted_value(n))) {
         n = sorted_next(n);
     }
@@ -195,9 +242,24 @@ static enum err reopen(struct store *store)
     return OK;
 }
 
+/* What became durable without anybody being told. */
+static void complete_cut(struct store *store)
+{
+    struct store_batch *batch = store->queued.head.next;
+    for (; store->disk->cut > 0 && batch != &store->queued.head; batch = batch->next, store->disk->cut--) {
+        if (batch->told || store_doomed(store, batch)) {
+            break;
+        }
+        commit_on_loop(store, batch);
+    }
+    store->disk->cut = 0;
+}
+
 static void close_backend(struct store *store)
 {
     undo_down_to(store->disk, &store->disk->unsettled, 0);
+    complete_cut(store);
+    settle(&store->disk->unsettled);
     store->disk->open = false;
     store->disk = NULL;
 }
@@ -221,8 +283,9 @@ enum err store_open_memory(struct loop *loop, struct store_disk *disk, unsigned 
     struct store *store;
     TRY(store_make(loop, &memory_backend, table_count, &store));
     store->disk = disk;
+    store->spare_max = 0;
     disk->open = true;
-    enum err err = loop_worker_new(loop, "store", &store->worker);
+    enum err err = loop_worker_new_inline(loop, &store->worker);
     if (err != OK) {
         store_close(store);
         return err;
@@ -254,7 +317,10 @@ void store_disk_free(struct store_disk *disk)
     assert(!disk->open);
     settle(&disk->unsettled);
     for (unsigned i = 0; i < STORE_TABLES_MAX; i++) {
-        sorted_clear(&disk->tables[i]);
+        if (disk->tables[i] != NULL) {
+            sorted_clear(disk->tables[i]);
+            free(disk->tables[i]);
+        }
     }
     free(disk->unsettled.entries);
     free(disk);
@@ -265,7 +331,7 @@ enum err store_disk_clone(const struct store_disk *disk, struct store_disk **ret
     struct store_disk *copy;
     TRY(store_disk_new(disk->size_bytes, &copy));
     for (unsigned i = 0; i < STORE_TABLES_MAX; i++) {
-        for (const struct sorted_node *n = disk->tables[i].first[0]; n != NULL; n = sorted_next(n)) {
+        for (const struct sorted_node *n = table_of(disk, i)->first[0]; n != NULL; n = sorted_next(n)) {
             enum err err = put(copy, i, sorted_key(n), sorted_value(n));
             if (err != OK) {
                 settle(&copy->unsettled);
@@ -287,4 +353,62 @@ void store_disk_set_mode(struct store_disk *disk, enum store_disk_mode mode)
 void store_disk_settle(struct store_disk *disk)
 {
     settle(&disk->unsettled);
+}
+
+/* ---- for checkers ---- */
+void store_disk_set_cut(struct store_disk *disk, unsigned batches)
+{
+    disk->cut = batches;
+}
+
+void store_disk_watch(struct store_disk *disk,
+                      void (*fn)(void *arg, unsigned table, struct slice key, struct slice value, bool undone),
+                      void *arg)
+{
+    disk->watch = fn;
+    disk->watch_arg = arg;
+}
+
+static bool is_key(const struct sorted_node *n, struct slice key)
+{
+    return n != NULL && slice_equal(sorted_key(n), key);
+}
+
+enum err store_disk_get(const struct store_disk *disk, unsigned table, struct slice key, struct slice *ret_value)
+{
+    const struct sorted_node *n = sorted_seek(table_of(disk, table), key);
+    n = is_key(n, key) ? n : NULL;
+    for (size_t i = 0; i < disk->unsettled.count; i++) { /* the oldest change tells what was there before it */
+        const struct undo *u = &disk->unsettled.entries[i];
+        if (u->table == table && (is_key(u->inserted, key) || is_key(u->removed, key))) {
+            n = u->removed;
+            break;
+        }
+    }
+    if (n == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    *ret_value = sorted_value(n);
+    return OK;
+}
+
+void store_disk_foreach(const struct store_disk *disk, unsigned table,
+                        void (*fn)(void *arg, struct slice key, struct slice value), void *arg)
+{
+    for (const struct sorted_node *n = table_of(disk, table)->first[0]; n != NULL; n = sorted_next(n)) {
+        fn(arg, sorted_key(n), sorted_value(n));
+    }
+}
+
+void store_disk_erase(struct store_disk *disk, unsigned table, struct slice key)
+{
+    assert(!disk->open);
+    if (delete(disk, table, key) == OK) {
+        settle(&disk->unsettled);
+    }
+}
+
+uint64_t store_disk_used(const struct store_disk *disk)
+{
+    return disk->used_bytes;
 }

@@ -58,7 +58,7 @@ static void batch_destroy(struct store_batch *batch)
 /* Keeps the block for the next batch; the batch is in no list. */
 static void batch_recycle(struct store *store, struct store_batch *batch)
 {
-    if (store->closed || store->spare.count >= SPARE_MAX || batch->cap > SPARE_BYTES_MAX) {
+    if (store->closed || store->spare.count >= store->spare_max || batch->cap > SPARE_BYTES_MAX) {
         batch_destroy(batch);
         return;
     }
@@ -142,6 +142,10 @@ static void tell(struct store *store, struct store_batch *batch, enum err result
 static void tell_failure(struct store *store, enum err err, bool io_failed)
 {
     store->usage.failed_commits++;
+    store->usage.failing = err;
+    if (store->usage.failing_since_us == 0) {
+        store->usage.failing_since_us = loop_now_us(store->loop);
+    }
     if (io_failed && !store->broken) {
         store->broken = store->backend->reopen(store) != OK;
     }
@@ -172,6 +176,8 @@ static void finish(void *arg)
         tell_failure(store, batch->result, batch->io_failed);
     } else if (!batch->told) {
         store->usage.commits++;
+        store->usage.failing = OK;
+        store->usage.failing_since_us = 0;
         store->usage.last_commit_us = batch->commit_us;
         tell(store, batch, OK);
     }
@@ -216,6 +222,7 @@ enum err store_make(struct loop *loop, const struct store_backend *backend, unsi
     store->loop = loop;
     store->table_count = table_count;
     store->era = 1;
+    store->spare_max = SPARE_MAX;
     list_init(&store->open);
     list_init(&store->queued);
     list_init(&store->spare);

@@ -107,6 +107,8 @@ struct store_usage {
     uint64_t cap_bytes;  /* what commits may fill */
     uint64_t used_bytes; /* pages in use; freed pages are not counted */
     uint64_t commits, failed_commits;
+    enum err failing;        /* why the latest commit failed; OK when it did not */
+    int64_t failing_since_us; /* loop time of the first failure of the row; 0 = the latest commit succeeded */
     int64_t last_commit_us; /* duration of the last commit, modelled flush included */
 };
 void store_usage(const struct store *store, struct store_usage *ret_usage);
@@ -123,6 +125,23 @@ void store_disk_set_mode(struct store_disk *disk, enum store_disk_mode mode);
 /* A planted fault of the disk: with STORE_DISK_LIES, what was reported done since the last store_disk_settle is undone
  * by the next close. */
 void store_disk_settle(struct store_disk *disk);
+/* How many of the batches that are under way the next close still makes durable (their done is never called): a power
+ * cut may come between a commit and the news of it. Then 0 again. */
+void store_disk_set_cut(struct store_disk *disk, unsigned batches);
+/* For checkers. fn is told of every value as it becomes part of a table, and (undone) when a power cut takes it out
+ * again. NULL ends it. A clone is not watched. */
+void store_disk_watch(struct store_disk *disk,
+                      void (*fn)(void *arg, unsigned table, struct slice key, struct slice value, bool undone),
+                      void *arg);
+/* What a power cut now would leave of this key; borrowed until the disk changes. ERR_NOT_FOUND. */
+enum err store_disk_get(const struct store_disk *disk, unsigned table, struct slice key,
+                        struct slice *ret_value) MUST_CHECK;
+/* All entries of a table in key order. */
+void store_disk_foreach(const struct store_disk *disk, unsigned table,
+                        void (*fn)(void *arg, struct slice key, struct slice value), void *arg);
+/* A planted fault: takes a key out of a disk that is not open. */
+void store_disk_erase(struct store_disk *disk, unsigned table, struct slice key);
+uint64_t store_disk_used(const struct store_disk *disk); /* bytes */
 /* latency of a commit is the loop's worker latency. ERR_CONFLICT when the disk is open already. */
 enum err store_open_memory(struct loop *loop, struct store_disk *disk, unsigned table_count,
                            struct store **ret_store) MUST_CHECK;

@@ -78,6 +78,7 @@ struct store {
     struct store_disk *disk; /* borrowed; memory */
 
     struct batch_list open, queued, spare;
+    size_t spare_max; /* blocks kept for the next batches */
     uint64_t next_serial, telling;
     uint64_t era; /* raised when a failure has been told */
     bool broken;

@@ -107,6 +107,7 @@ static void sample_due(void *arg)
 {
     struct agent *a = arg;
     uint64_t missed;
+    a->due_us = a->next_us;
     a->next_us = agent_next_due(a->next_us, loop_now_us(a->loop), a->options.period_us, &missed);
     if (missed > 0) {
         a->stats.missed += missed;
@@ -117,6 +118,7 @@ static void sample_due(void *arg)
         log_info("the source has ended", KV_STR("driver", sense_driver(a->sense)));
         agent_stop(a);
     }
+    a->due_us = 0;
     if (!a->stopped) {
         loop_timer_at(&a->sample_timer, a->next_us);
     }
@@ -263,6 +265,11 @@ void agent_stop(struct agent *a)
 bool agent_stopped(const struct agent *a)
 {
     return a->stopped;
+}
+
+int64_t agent_due_us(const struct agent *a)
+{
+    return a->due_us;
 }
 
 void agent_stats(const struct agent *a, struct agent_stats *ret_stats)

@@ -49,6 +49,8 @@ enum err agent_sample_now(struct agent *agent) MUST_CHECK;
 /* Stops sampling, flushes the block; report_drained() tells when everything is acknowledged. */
 void agent_stop(struct agent *agent);
 bool agent_stopped(const struct agent *agent);
+/* When, by the rhythm of sampling, the sample being taken was due; 0 = none is. */
+int64_t agent_due_us(const struct agent *agent);
 /* For SIGHUP; in force at once. ERR_RANGE: no such channel, then nothing has changed. */
 void agent_set_period(struct agent *agent, int64_t period_us);
 enum err agent_set_limit(struct agent *agent, const struct agent_limit *limit) MUST_CHECK;

@@ -18,6 +18,7 @@ struct agent {
 
     struct loop_timer sample_timer, health_timer;
     int64_t next_us; /* when the next sample is due */
+    int64_t due_us;  /* when the one being taken was; 0 = none is */
     bool stopped;
 
     size_t limit_channel; /* index; SIZE_MAX = no limit */

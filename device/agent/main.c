@@ -9,6 +9,7 @@
  * Exit: 0 ended as asked, 1 failed (the text says what), 2 usage or configuration, 5 ended as asked but the store holds
  * records that nobody has acknowledged.
  */
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
@@ -260,7 +261,7 @@ static enum err device_open(struct device *d, struct fault *reterr)
 {
     d->exit_code = EXIT_FAILED;
     if (loop_new(&d->loop) != OK) {
-        return fault_set(reterr, ERR_NOMEM, "the event loop cannot be made");
+        return fault_set(reterr, ERR_IO, "the event loop cannot be made: %s", strerror(errno));
     }
     d->exit_code = EXIT_USAGE;
     TRY(open_sense(d, reterr));
@@ -322,6 +323,7 @@ int main(int argc, char **argv)
              KV_STR("version", WEIR_VERSION));
     daemon_notify("READY=1");
     if (loop_run(device.loop) != OK) {
+        log_error("the event loop failed", KV_STR("reason", strerror(errno)));
         device.exit_code = EXIT_FAILED;
     }
     int code = device.exit_code;

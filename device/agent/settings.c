@@ -50,7 +50,7 @@ static const struct option table[] = {
     {.name = "report.health", .type = OPTION_DURATION, .offset = AT(report.health_us), .max = 86400e6, .preset = "60s",
      .help = "Time between health records; 0s = none."},
     {.name = "report.window", .type = OPTION_INT, .offset = AT(report.window_frames), .min = 1, .max = 256,
-     .preset = "8", .help = "Frames under way to the gateway at most."},
+     .preset = "32", .help = "Frames under way to the gateway at most; 8 at first, more while answers come."},
     {.name = "report.bulk", .type = OPTION_BYTES, .offset = AT(report.bulk_bytes), .max = 1e12, .preset = "0B",
      .help = "Room of the records in the store, alarms apart; 0B = 85 % of what may be used."},
 

@@ -166,7 +166,7 @@ static enum err lane_drop(struct lane *lane, struct store_batch *batch, uint64_t
         return OK;
     }
     BUFFER(gap, 256);
-    TRY(wire_gap_pack(first, last, WEIR__V1__GAP_REASON__OVERFLOW, (uint64_t)max_i64(loop_wall_us(r->loop), 0), &gap));
+    TRY(wire_gap_pack(first, last, WEIR__V1__GAP_REASON__OVERFLOW, report_wall_us(r), &gap));
     TRY(spool_replace(lane->spool, batch, first, last, buffer_slice(&gap)));
     count_gap(lane, first, last);
     lane->describe_due = true;

@@ -100,6 +100,9 @@ static void on_state(void *arg, enum bus_state state, const char *reason)
         }
     }
     look_for_silence(r);
+    if (r->options.watcher.on_link != NULL) {
+        r->options.watcher.on_link(r->options.watcher.arg, r->up, reason);
+    }
 }
 
 static void on_writable(void *arg)
@@ -118,9 +121,6 @@ enum err report_link_init(struct report *r)
     topic_format(r->site, r->gateway, r->device, TOPIC_ACK, r->ack_topic);
     buffer_init(&r->frame, WIRE_FRAME_MAX);
     buffer_init(&r->gaps, FRAME_ENTRIES * GAP_RECORD_MAX);
-    if (buffer_extend(&r->gaps, r->gaps.max) == NULL) { /* now: bodies point into it while it fills */
-        return ERR_NOMEM;
-    }
     const struct bus_handlers handlers = {
         .on_message = on_message, .on_state = on_state, .on_writable = on_writable, .arg = r};
     bus_set_handlers(r->bus, &handlers);
@@ -140,8 +140,7 @@ static enum err current_body(struct report *r, const struct spool_entry *entry, 
         return OK;
     }
     size_t at = r->gaps.len;
-    uint64_t wall_us = (uint64_t)max_i64(loop_wall_us(r->loop), 0);
-    TRY(wire_gap_pack(entry->first, entry->last, WEIR__V1__GAP_REASON__OVERFLOW, wall_us, &r->gaps));
+    TRY(wire_gap_pack(entry->first, entry->last, WEIR__V1__GAP_REASON__OVERFLOW, report_wall_us(r), &r->gaps));
     *ret_body = slice_of(r->gaps.ptr + at, r->gaps.len - at);
     return OK;
 }
@@ -155,16 +154,25 @@ static enum err outbox_send(void *arg, const struct window_header *header, const
     if (count > FRAME_ENTRIES) {
         return ERR_RANGE;
     }
+    bool renumbered = spool_origin(lane->spool) != 0;
+    buffer_reset(&r->gaps);
+    if (renumbered && buffer_extend(&r->gaps, r->gaps.max) == NULL) {
+        return ERR_NOMEM; /* all of it now: bodies point into it while it fills */
+    }
     buffer_reset(&r->gaps);
     for (size_t i = 0; i < count; i++) {
         bodies[i] = entries[i].body;
-        if (spool_origin(lane->spool) != 0) {
+        if (renumbered) {
             TRY(current_body(r, &entries[i], &bodies[i]));
         }
     }
     buffer_reset(&r->frame);
     TRY(wire_frame_encode(r->device, header, r->software, bodies, count, &r->frame));
-    return bus_publish(r->bus, slice_str(r->tele_topic), buffer_slice(&r->frame), 0, false);
+    enum err err = bus_publish(r->bus, slice_str(r->tele_topic), buffer_slice(&r->frame), 0, false);
+    if (r->frame.cap <= FRAME_KEEP) { /* cheap to have again, and an idle device costs nothing */
+        buffer_deinit(&r->frame);
+    }
+    return err;
 }
 
 static struct store_batch *outbox_batch(void *arg)
@@ -191,8 +199,11 @@ static void outbox_rolled_back(void *arg, uint64_t keep_above)
 static void outbox_on_acked(void *arg, uint64_t acked)
 {
     struct lane *lane = arg;
-    (void)acked;
+    const struct report_watcher *watcher = &lane->report->options.watcher;
     lane->overflowing = false;
+    if (watcher->on_acked != NULL) {
+        watcher->on_acked(watcher->arg, lane->id, acked);
+    }
 }
 
 /* Called for an entry that does not verify; for the part of a declared gap that may go before the rest; and for a frame
@@ -211,8 +222,7 @@ static enum err outbox_damaged(void *arg, uint64_t first, uint64_t last, struct 
     Weir__V1__GapReason reason = declared                                ? WEIR__V1__GAP_REASON__OVERFLOW
                                  : last <= outbox_acked(lane->outbox) ? WEIR__V1__GAP_REASON__RECEIVER_LOST
                                                                       : WEIR__V1__GAP_REASON__DAMAGED;
-    return wire_gap_pack(first, last, reason,
-                         (uint64_t)max_i64(loop_wall_us(r->loop), 0), out);
+    return wire_gap_pack(first, last, reason, report_wall_us(r), out);
 }
 
 enum err report_outbox_new(struct lane *lane)

@@ -5,9 +5,9 @@
 
 /* Layout of a record: length u32 | lane u32 | body. */
 
-enum err queue_init(struct queue *q, size_t cap)
+enum err queue_init(struct queue *q, size_t first, size_t max)
 {
-    *q = (struct queue){.cap = cap, .bytes = malloc(cap)};
+    *q = (struct queue){.cap = first, .first = first, .max = max, .bytes = malloc(first)};
     return q->bytes ? OK : ERR_NOMEM;
 }
 
@@ -19,7 +19,7 @@ void queue_deinit(struct queue *q)
 
 size_t queue_room(const struct queue *q)
 {
-    size_t free_bytes = q->cap - (q->tail - q->head);
+    size_t free_bytes = q->max - (q->tail - q->head);
     return free_bytes > QUEUE_HEAD_BYTES ? free_bytes - QUEUE_HEAD_BYTES : 0;
 }
 
@@ -31,10 +31,31 @@ static void to_front(struct queue *q)
     q->head = 0;
 }
 
+static bool set_cap(struct queue *q, size_t cap)
+{
+    uint8_t *bytes = realloc(q->bytes, cap);
+    if (bytes == NULL) {
+        return false;
+    }
+    q->bytes = bytes;
+    q->cap = cap;
+    return true;
+}
+
+bool queue_reserve(struct queue *q, size_t len)
+{
+    size_t need = q->tail - q->head + QUEUE_HEAD_BYTES + len;
+    if (need <= q->cap) {
+        return true;
+    }
+    size_t cap = 2 * q->cap > need ? 2 * q->cap : need;
+    return need <= q->max && set_cap(q, cap < q->max ? cap : q->max);
+}
+
 enum err queue_put(struct queue *q, uint8_t lane, struct slice body)
 {
     assert(lane < QUEUE_LANES);
-    if (body.len > queue_room(q)) {
+    if (!queue_reserve(q, body.len)) {
         return ERR_FULL;
     }
     if (q->cap - q->tail < QUEUE_HEAD_BYTES + body.len) {
@@ -82,6 +103,9 @@ void queue_commit(struct queue *q)
     }
     if (q->head == q->tail) {
         q->head = q->mark = q->tail = 0;
+        if (q->cap > q->first) {
+            (void)set_cap(q, q->first); /* smaller always goes; if not, it stays large */
+        }
     }
 }
 

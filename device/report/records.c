@@ -91,7 +91,7 @@ enum err report_event_pack(struct report *r, enum report_severity severity, cons
     Weir__V1__Event event = WEIR__V1__EVENT__INIT;
     event.id = id_copy;
     event.severity = wire_severity(severity);
-    event.wall_us = (uint64_t)max_i64(loop_wall_us(r->loop), 0);
+    event.wall_us = report_wall_us(r);
     event.mono_us = (uint64_t)loop_now_us(r->loop);
     event.text = text_copy;
     event.channel = channel_copy;
@@ -111,7 +111,7 @@ enum err report_health_pack(struct report *r, uint64_t rss_bytes, struct buffer 
     store_usage(r->store, &usage);
     bus_stats(r->bus, &bus);
     Weir__V1__Health health = WEIR__V1__HEALTH__INIT;
-    health.wall_us = (uint64_t)max_i64(loop_wall_us(r->loop), 0);
+    health.wall_us = report_wall_us(r);
     health.uptime_s = (uint64_t)((loop_now_us(r->loop) - r->started_us) / SECOND_US);
     health.rss_bytes = rss_bytes;
     health.store_used_bytes = usage.used_bytes;

@@ -22,20 +22,24 @@ enum { BLOCKS_QUEUED = 8, DESCRIBE_EVERY = 1000, DESCRIBE_MAX = 8 * 1024, BULK_P
 /* ---- start ---- */
 
 static const struct window_sender_options window_presets = {
-    .max_frames = 8,
+    .max_frames = 32,
+    .first_frames = 8,
     .max_bytes = 256 * 1024,
     .min_rto_us = 200 * MS_US,
     .max_rto_us = MINUTE_US,
     .first_rto_us = SECOND_US,
+    .max_queue_us = 200 * MS_US,
 };
 
 static void window_fill(struct window_sender_options *w)
 {
     w->max_frames = w->max_frames ? w->max_frames : window_presets.max_frames;
+    w->first_frames = w->first_frames ? w->first_frames : window_presets.first_frames;
     w->max_bytes = w->max_bytes ? w->max_bytes : window_presets.max_bytes;
     w->min_rto_us = w->min_rto_us ? w->min_rto_us : window_presets.min_rto_us;
     w->max_rto_us = w->max_rto_us ? w->max_rto_us : max_i64(window_presets.max_rto_us, w->min_rto_us);
     w->first_rto_us = w->first_rto_us ? w->first_rto_us : window_presets.first_rto_us;
+    w->max_queue_us = w->max_queue_us ? w->max_queue_us : window_presets.max_queue_us;
     w->first_rto_us = min_i64(max_i64(w->first_rto_us, w->min_rto_us), w->max_rto_us);
 }
 
@@ -131,7 +135,8 @@ static enum err memory_new(struct report *r)
     }
     buffer_reset(&r->scratch);
     size_t queue = BLOCKS_QUEUED * record + 4 * EVENT_RECORD_MAX + 2 * r->describe.len + 512;
-    TRY(queue_init(&r->queue, queue));
+    size_t usual = 2 * (record + r->describe.len) + 4 * QUEUE_HEAD_BYTES; /* a block beside the one being committed */
+    TRY(queue_init(&r->queue, usual, queue));
     return builder_init(&r->builder, o->channels, o->channel_count, o->samples_per_record);
 }
 
@@ -232,6 +237,11 @@ bool report_ready(const struct report *r)
     return r->ready;
 }
 
+uint64_t report_wall_us(const struct report *r)
+{
+    return (uint64_t)max_i64(loop_wall_us(r->loop) + r->options.wall_skew_us, 0);
+}
+
 /* ---- records into the queue ---- */
 
 /* What the block under construction will need at most. */
@@ -241,10 +251,10 @@ static size_t block_reserve(const struct report *r)
     return r->builder.count > 0 ? most : 0;
 }
 
-static bool queue_takes(const struct report *r, const struct lane *lane, size_t bytes)
+static bool queue_takes(struct report *r, const struct lane *lane, size_t bytes)
 {
     size_t describe = lane->describe_due ? r->describe.len + QUEUE_HEAD_BYTES : 0;
-    return bytes + describe + block_reserve(r) <= queue_room(&r->queue);
+    return queue_reserve(&r->queue, bytes + describe + block_reserve(r));
 }
 
 static void put(struct report *r, struct lane *lane, struct slice body)
@@ -294,7 +304,11 @@ void report_close_block(struct report *r)
         r->stats.refused += samples;
         return;
     }
+    uint64_t number = lane_next(&r->lanes[LANE_BULK]);
     put(r, &r->lanes[LANE_BULK], buffer_slice(&r->scratch));
+    if (r->options.watcher.on_block != NULL) {
+        r->options.watcher.on_block(r->options.watcher.arg, number);
+    }
 }
 
 /* ---- samples ---- */
@@ -310,7 +324,7 @@ static bool clock_jumped(const struct report *r, int64_t now_us, int64_t wall_us
 /* Settles where the next sample will stand: closes a block that it does not belong to, describes before a new one. */
 static void prepare(struct report *r)
 {
-    int64_t now_us = loop_now_us(r->loop), wall_us = loop_wall_us(r->loop);
+    int64_t now_us = loop_now_us(r->loop), wall_us = (int64_t)report_wall_us(r);
     if (r->placed && r->placed_us == now_us) {
         return;
     }

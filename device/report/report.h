@@ -43,6 +43,13 @@ struct report_options {
     uint64_t boot_id;             /* of the machine: what monotonic times refer to; 0 = random */
     struct window_sender_options window; /* zeros = presets */
     struct crypt_aead *aead;      /* borrowed; NULL = CRC32C only */
+    int64_t wall_skew_us;         /* added to the wall clock: a device whose clock is wrong, in simulations */
+    struct report_watcher {       /* for simulators that measure; each may be NULL; none may call the report */
+        void (*on_link)(void *arg, bool up, const char *reason);   /* whatever the bus says (bus.h, on_state) */
+        void (*on_block)(void *arg, uint64_t number);              /* a block has got its number in lane 1; not durable yet */
+        void (*on_acked)(void *arg, uint8_t lane, uint64_t acked); /* the gateway has everything up to it */
+        void *arg;
+    } watcher;
 };
 struct report_stats {
     uint64_t samples, records, events, gaps, gap_numbers, commits, failed_commits, acks;
@@ -72,7 +79,7 @@ bool report_ready(const struct report *report);
 /* Where the next sample will stand (for sense_read). Holds until anything else is reported or the handler returns;
  * closes a block that the sample does not belong to. device is borrowed from the report. */
 void report_place(struct report *report, struct sense_place *ret_place);
-/* values: one per channel; NaN = missing. Allocates nothing. ERR_AGAIN: not ready, or the store takes nothing (failing
+/* values: one per channel; NaN = missing. Allocates nothing as long as the disk keeps up. ERR_AGAIN: not ready, or the store takes nothing (failing
  * disk); the sample is counted as not taken. */
 enum err report_sample(struct report *report, const double *values) MUST_CHECK;
 enum report_severity { REPORT_INFO, REPORT_WARNING, REPORT_ALARM };

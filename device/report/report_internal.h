@@ -26,6 +26,7 @@ enum {
     FRAME_ENTRIES = 64,
     GAP_RECORD_MAX = 64,
     FRAME_BYTES = 32 * 1024,
+    FRAME_KEEP = 8 * 1024,
 };
 #define RETRY_MIN_US (100 * MS_US)
 #define RETRY_MAX_US (10 * SECOND_US)
@@ -104,6 +105,8 @@ enum err report_event_pack(struct report *r, enum report_severity severity, cons
 enum err report_health_pack(struct report *r, uint64_t rss_bytes, struct buffer *out) MUST_CHECK;
 
 /* ---- report.c ---- */
+/* The device's own idea of the time, never before 1970. */
+uint64_t report_wall_us(const struct report *r);
 /* Closes the block under construction, if there is one. */
 void report_close_block(struct report *r);
 /* Queues a whole Record, after a Describe when one is due. ERR_FULL: the queue has no room beside the block's. */

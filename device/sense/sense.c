@@ -78,7 +78,10 @@ enum err sense_open(struct loop *loop, const struct sense_options *options, stru
     }
     sense->driver = driver;
     sense->loop = loop;
-    TRY(driver->open(sense, options, reterr));
+    enum err err = driver->open(sense, options, reterr);
+    if (err != OK) {
+        return err == ERR_NOMEM ? fault_set(reterr, err, "out of memory opening driver \"%s\"", wanted) : err;
+    }
     *ret_sense = take(sense);
     return OK;
 }

@@ -110,6 +110,25 @@ static void doubles_are_short_and_read_back_bit_for_bit(void **state)
     }
 }
 
+static void decimals_look_as_a_person_writes_them(void **state)
+{
+    (void)state;
+    check_number(0, "0");
+    check_number(-0.05, "-0.05");
+    check_number(1.000001, "1.000001");
+    check_number(0.0001, "0.0001");
+    check_number(0.00001, "1e-05");
+    check_number(999999999, "999999999");
+    check_number(1e15, "1e+15");
+    for (uint64_t i = 0; i < 20000; i++) {
+        static const double steps[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 64, 3};
+        double value = (double)((int64_t)mix_u64(i) >> (12 + i % 48)) / steps[i % COUNT_OF(steps)];
+        char usual[40];
+        (void)snprintf(usual, sizeof(usual), "%.15g", value);
+        check_number(value, strtod(usual, NULL) == value ? usual : NULL);
+    }
+}
+
 static void an_overflow_shows_in_the_buffer(void **state)
 {
     (void)state;
@@ -127,6 +146,7 @@ int main(void)
         cmocka_unit_test(strings_are_escaped_and_broken_utf8_is_replaced),
         cmocka_unit_test(a_key_is_escaped_like_a_value),
         cmocka_unit_test(doubles_are_short_and_read_back_bit_for_bit),
+        cmocka_unit_test(decimals_look_as_a_person_writes_them),
         cmocka_unit_test(an_overflow_shows_in_the_buffer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,6 +31,7 @@ struct fake {
     unsigned connects, subscribes, pings, publishes, out_of_order, pubacks, disconnects, closed;
     uint32_t last;
     uint16_t last_puback;
+    char peer[INET_ADDRSTRLEN]; /* address of the last connection */
 };
 
 static void fake_send(struct fake *f, const void *ptr, size_t len)
@@ -151,8 +152,11 @@ static void fake_accept(void *arg, unsigned events)
     (void)events;
     struct fake *f = arg;
     fake_hang_up(f);
-    f->fd = accept(f->listener, NULL, NULL);
+    struct sockaddr_in from;
+    socklen_t len = sizeof(from);
+    f->fd = accept(f->listener, (struct sockaddr *)&from, &len);
     CHECK(f->fd >= 0);
+    CHECK(inet_ntop(AF_INET, &from.sin_addr, f->peer, sizeof(f->peer)) != NULL);
     if (!f->stopped) {
         CHECK_OK(loop_watch_new(f->loop, f->fd, LOOP_READ, fake_readable, f, &f->watch));
     }
@@ -272,6 +276,11 @@ static void a_packet_above_the_limit_ends_the_session_before_it_has_arrived(void
 static bool received_three(void *arg)
 {
     return ((struct client *)arg)->received == 3;
+}
+
+static bool received_four(void *arg)
+{
+    return ((struct client *)arg)->received == 4;
 }
 
 static bool client_received_two(void *arg)
@@ -532,6 +541,84 @@ static void a_session_may_be_freed_in_any_state_and_says_goodbye_when_up(void **
     scene_end(&s);
 }
 
+static void a_link_that_is_set_down_ends_the_session_at_once_and_stays_down_until_it_is_set_up(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_up(&s, (struct bus_options){0});
+    unsigned connects = s.fake.connects;
+    CHECK_OK(bus_set_link(s.client.bus, BUS_LINK_DOWN));
+    CHECK_INT(s.client.downs, 0); /* no call from outside calls back */
+    RIG_WAIT(&s.rig, client_was_told_down, &s.client);
+    CHECK_STR(s.client.down_reason, "the link was cut");
+    CHECK_INT(s.fake.disconnects, 0);
+    (void)rig_run(&s.rig, NULL, NULL, 500 * MS_US); /* more than the longest back-off */
+    CHECK_INT(s.fake.connects, connects);
+    CHECK_OK(bus_set_link(s.client.bus, BUS_LINK_UP));
+    RIG_WAIT(&s.rig, client_is_up, &s.client);
+    CHECK_INT(s.fake.connects, connects + 1);
+    CHECK_ERR(bus_set_link(s.client.bus, BUS_LINK_SILENT), ERR_UNSUPPORTED);
+    scene_end(&s);
+}
+
+static void a_link_that_is_cut_and_given_back_at_once_comes_back_by_itself(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_up(&s, (struct bus_options){0});
+    CHECK_OK(bus_set_link(s.client.bus, BUS_LINK_DOWN));
+    CHECK_OK(bus_set_link(s.client.bus, BUS_LINK_UP));
+    RIG_WAIT(&s.rig, client_was_told_down, &s.client);
+    RIG_WAIT(&s.rig, client_is_up, &s.client);
+    scene_end(&s);
+    scene_begin(&s, (struct bus_options){0}); /* and one that is cut before it ever was */
+    CHECK_OK(bus_start(s.client.bus));
+    CHECK_OK(bus_set_link(s.client.bus, BUS_LINK_DOWN));
+    CHECK_OK(bus_set_link(s.client.bus, BUS_LINK_UP));
+    RIG_WAIT(&s.rig, client_is_up, &s.client);
+    scene_end(&s);
+}
+
+static void a_connection_comes_from_the_address_that_was_asked_for(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_up(&s, (struct bus_options){.source = "127.0.1.7"});
+    CHECK_STR(s.fake.peer, "127.0.1.7");
+    scene_end(&s);
+    scene_begin(&s, (struct bus_options){.source = "not-an-address"});
+    CHECK_OK(bus_start(s.client.bus));
+    RIG_WAIT(&s.rig, client_was_told_down, &s.client);
+    CHECK_CONTAINS(s.client.reason, "Cannot assign requested address");
+    scene_end(&s);
+}
+
+static bool fake_heard(void *arg)
+{
+    return ((struct scene *)arg)->fake.publishes == 1;
+}
+
+static void a_paused_session_leaves_messages_where_they_are_and_goes_on_sending(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_up(&s, (struct bus_options){0});
+    bus_pause(s.client.bus, true);
+    for (uint32_t i = 1; i <= 3; i++) {
+        fake_publish(&s.fake, i, 0, 100);
+    }
+    CHECK_OK(bus_publish(s.client.bus, slice_str("t"), slice_of((const uint8_t *)"\1\0\0\0", 4), 0, false));
+    RIG_WAIT(&s.rig, fake_heard, &s);
+    CHECK_INT(s.client.received, 0);
+    bus_pause(s.client.bus, false);
+    RIG_WAIT(&s.rig, received_three, &s.client);
+    bus_pause(s.client.bus, true);
+    bus_pause(s.client.bus, false); /* nothing came meanwhile */
+    fake_publish(&s.fake, 4, 0, 100);
+    RIG_WAIT(&s.rig, received_four, &s.client);
+    scene_end(&s);
+}
+
 static void a_name_that_does_not_exist_is_told(void **state)
 {
     (void)state;
@@ -563,6 +650,10 @@ int main(void)
         cmocka_unit_test(a_broker_that_stops_reading_holds_publishing_back_and_nothing_is_lost),
         cmocka_unit_test(a_session_may_be_freed_from_its_callbacks),
         cmocka_unit_test(a_session_may_be_freed_in_any_state_and_says_goodbye_when_up),
+        cmocka_unit_test(a_link_that_is_set_down_ends_the_session_at_once_and_stays_down_until_it_is_set_up),
+        cmocka_unit_test(a_link_that_is_cut_and_given_back_at_once_comes_back_by_itself),
+        cmocka_unit_test(a_connection_comes_from_the_address_that_was_asked_for),
+        cmocka_unit_test(a_paused_session_leaves_messages_where_they_are_and_goes_on_sending),
         cmocka_unit_test(a_name_that_does_not_exist_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,10 +5,13 @@
  */
 #include "core/loop/loop.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/support/check.h"
@@ -356,9 +359,42 @@ static void what_libevent_warns_of_becomes_a_line_of_the_log(void **state)
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+enum { SAYS_WHY = 10, HAS_ENOUGH = 11 };
+
+/* With room for so many more descriptors, in a process of its own: libevent ends it when it has none for itself. */
+static int loop_with_descriptors(int more)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        int next = dup(STDERR_FILENO);
+        close(next);
+        (void)setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = (rlim_t)(next + more), .rlim_max = (rlim_t)(next + more)});
+        struct loop *second = NULL;
+        enum err err = loop_new(&second);
+        _exit(err == OK ? HAS_ENOUGH : err == ERR_IO && errno == EMFILE ? SAYS_WHY : 1);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+}
+
+static void without_descriptors_there_is_no_loop_and_errno_says_why(void **state)
+{
+    (void)state;
+    unsigned said = 0;
+    int more = 0;
+    for (int code = 0; code != HAS_ENOUGH; more++) {
+        CHECK(more < 32);
+        code = loop_with_descriptors(more);
+        said += code == SAYS_WHY;
+    }
+    CHECK(said > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(without_descriptors_there_is_no_loop_and_errno_says_why),
         TEST(a_readable_descriptor_is_reported_until_it_is_read),
         TEST(interest_in_writing_is_turned_on_and_off),
         TEST(a_hang_up_shows_as_readable),

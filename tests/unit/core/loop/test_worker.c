@@ -196,6 +196,44 @@ static void done_may_offload_again(void **state)
     CHECK_INT(loop_worker_pending(worker), 0);
 }
 
+static void work_here(void *arg)
+{
+    struct job *job = arg;
+    CHECK(pthread_equal(pthread_self(), loop_thread));
+    CHECK_INT(job->number, worked);
+    worked++;
+    job->worked = true;
+}
+
+static void a_worker_without_a_thread_works_at_once_and_tells_in_order_after_its_latency(void **state)
+{
+    (void)state;
+    loop_worker_free(take(worker));
+    loop_set_worker_latency(loop, 100);
+    CHECK_OK(loop_worker_new_inline(loop, &worker));
+    int64_t begun_us = loop_now_us(loop);
+    for (int i = 0; i < JOBS; i++) {
+        CHECK_OK(loop_offload(worker, work_here, done, &jobs[i]));
+        CHECK_INT(worked, i + 1);
+    }
+    CHECK_INT(finished, 0); /* never from within the call */
+    CHECK_OK(loop_run(loop));
+    CHECK_INT(finished, JOBS);
+    CHECK(loop_now_us(loop) - begun_us >= JOBS * 100); /* one after the other */
+}
+
+static void a_worker_without_a_thread_drops_what_waits_when_it_is_freed(void **state)
+{
+    (void)state;
+    loop_worker_free(take(worker));
+    CHECK_OK(loop_worker_new_inline(loop, &worker));
+    CHECK_OK(loop_offload(worker, work_here, on_done_free, &jobs[0]));
+    CHECK_OK(loop_offload(worker, work_here, never, &jobs[1]));
+    CHECK_OK(loop_run(loop));
+    run_some_rounds();
+    CHECK_INT(finished, 1);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -206,6 +244,8 @@ int main(void)
         TEST(results_that_wait_for_the_loop_are_dropped_too),
         TEST(done_may_free_its_worker_while_others_results_wait),
         TEST(done_may_offload_again),
+        TEST(a_worker_without_a_thread_works_at_once_and_tells_in_order_after_its_latency),
+        TEST(a_worker_without_a_thread_drops_what_waits_when_it_is_freed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

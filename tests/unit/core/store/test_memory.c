@@ -157,11 +157,20 @@ static void a_failing_disk_fails_every_commit_until_it_is_well(void **state)
     CHECK_OK(commit(&w, "a", "1"));
     store_disk_set_mode(w.disk, STORE_DISK_EIO);
     CHECK_ERR(commit(&w, "b", "2"), ERR_IO);
+    struct store_usage usage;
+    store_usage(w.store, &usage);
+    int64_t since_us = usage.failing_since_us;
+    CHECK_ERR(usage.failing, ERR_IO);
+    CHECK(since_us > 0);
     CHECK_ERR(commit(&w, "a", NULL), ERR_IO);
+    store_usage(w.store, &usage);
+    CHECK(usage.failing_since_us == since_us); /* the first of the row */
     store_disk_set_mode(w.disk, STORE_DISK_OK);
     CHECK(has(&w, "a", "1") && !has(&w, "b", "2"));
     CHECK(!store_broken(w.store));
     CHECK_OK(commit(&w, "b", "2"));
+    store_usage(w.store, &usage);
+    CHECK(usage.failing == OK && usage.failing_since_us == 0);
     end(&w);
 }
 

@@ -46,6 +46,69 @@ static void nothing_is_sent_before_it_is_durable(void **state)
     rig_free(rig);
 }
 
+struct watched {
+    struct rig *rig;
+    unsigned blocks, ups, downs;
+    bool up;
+    uint64_t number, acked;
+    int64_t due_us;
+};
+
+static void watch_block(void *arg, uint64_t number)
+{
+    struct watched *w = arg;
+    CHECK(number > w->number);
+    CHECK_INT(agent_due_us(w->rig->agent), loop_now_us(w->rig->device_loop)); /* virtual time is never late */
+    CHECK(w->blocks == 0 || agent_due_us(w->rig->agent) == w->due_us + 4 * SECOND_US);
+    w->due_us = agent_due_us(w->rig->agent);
+    w->number = number;
+    w->blocks++;
+}
+
+static void watch_acked(void *arg, uint8_t lane, uint64_t acked)
+{
+    struct watched *w = arg;
+    if (lane == 1) {
+        CHECK(acked > w->acked && acked <= max_u64(w->number, 1)); /* the first record only describes */
+        w->acked = acked;
+    }
+}
+
+static void watch_link(void *arg, bool up, const char *reason)
+{
+    struct watched *w = arg;
+    CHECK(reason[0] != '\0');
+    w->ups += up && !w->up;
+    w->downs += !up && w->up;
+    w->up = up;
+}
+
+static void a_watcher_is_told_of_every_block_its_due_time_its_acknowledgement_and_the_link(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(4 << 20);
+    struct watched w = {.rig = rig};
+    rig->options.report.watcher = (struct report_watcher){watch_link, watch_block, watch_acked, &w};
+    rig->options.report.wall_skew_us = -HOUR_US;
+    rig_start(rig);
+    rig_run(rig, 102 * SECOND_US);
+    bus_hub_set_link(rig->hub, "dev-1", BUS_LINK_DOWN);
+    rig_run(rig, SECOND_US);
+    bus_hub_set_link(rig->hub, "dev-1", BUS_LINK_UP);
+    rig_run(rig, MINUTE_US);
+    struct rig_stream *s = rig_current(rig, 1);
+    CHECK_INT(w.blocks, BLOCKS(s));
+    CHECK_INT(w.number, rig_stats(rig).lane[1].top);
+    CHECK_INT(w.acked, rig_stats(rig).lane[1].acked);
+    CHECK_INT(w.ups, 2);
+    CHECK_INT(w.downs, 1);
+    int64_t skew_us = (int64_t)s->records[1].wall_us - (loop_wall_us(rig->device_loop) - loop_now_us(rig->device_loop)) -
+                      (int64_t)s->records[1].mono_us;
+    CHECK(skew_us <= -HOUR_US && skew_us > -HOUR_US - SECOND_US);
+    CHECK_INT(agent_due_us(rig->agent), 0); /* no sample is being taken */
+    rig_free(rig);
+}
+
 static void an_outage_delays_and_loses_nothing(void **state)
 {
     (void)state;
@@ -426,6 +489,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_arrive_in_order_as_they_were_stored),
         cmocka_unit_test(nothing_is_sent_before_it_is_durable),
+        cmocka_unit_test(a_watcher_is_told_of_every_block_its_due_time_its_acknowledgement_and_the_link),
         cmocka_unit_test(an_outage_delays_and_loses_nothing),
         cmocka_unit_test(lost_and_repeated_and_reordered_messages_change_nothing),
         cmocka_unit_test(a_restart_from_the_same_disk_goes_on_in_the_same_epoch),

@@ -27,7 +27,7 @@ static void records_come_out_in_order_and_go_with_the_commit(void **state)
     uint8_t lane;
     struct slice body;
     unsigned count;
-    CHECK_OK(queue_init(&q, 100));
+    CHECK_OK(queue_init(&q, 16, 100));
     put(&q, 1, "one");
     put(&q, 0, "alarm");
     put(&q, 1, "two");
@@ -54,7 +54,7 @@ static void a_failed_commit_leaves_everything_where_it_was(void **state)
     struct queue q;
     uint8_t lane;
     struct slice body;
-    CHECK_OK(queue_init(&q, 100));
+    CHECK_OK(queue_init(&q, 16, 100));
     put(&q, 1, "one");
     put(&q, 1, "two");
     expect_next(&q, 1, "one");
@@ -73,7 +73,7 @@ static void the_bound_holds_and_freed_room_is_used_again(void **state)
 {
     (void)state;
     struct queue q;
-    CHECK_OK(queue_init(&q, 40));
+    CHECK_OK(queue_init(&q, 8, 40));
     CHECK_INT(queue_room(&q), 32);
     put(&q, 1, "0123456789");
     put(&q, 1, "abcdefghij");
@@ -90,12 +90,32 @@ static void the_bound_holds_and_freed_room_is_used_again(void **state)
     queue_deinit(&q);
 }
 
+static void what_is_reserved_fits_and_memory_goes_when_the_queue_is_empty(void **state)
+{
+    (void)state;
+    struct queue q;
+    CHECK_OK(queue_init(&q, 16, 100));
+    CHECK(queue_reserve(&q, 40));
+    size_t grown = q.cap;
+    CHECK(grown >= 48 && grown <= 100);
+    put(&q, 1, "0123456789012345678901234567890123456789");
+    CHECK_INT(q.cap, grown); /* a put within what was reserved needs no memory */
+    CHECK(queue_reserve(&q, 44));
+    CHECK(!queue_reserve(&q, 45)); /* above the bound */
+    CHECK_INT(q.cap, 100);
+    expect_next(&q, 1, "0123456789012345678901234567890123456789");
+    queue_commit(&q);
+    CHECK_INT(q.cap, 16);
+    queue_deinit(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_come_out_in_order_and_go_with_the_commit),
         cmocka_unit_test(a_failed_commit_leaves_everything_where_it_was),
         cmocka_unit_test(the_bound_holds_and_freed_room_is_used_again),
+        cmocka_unit_test(what_is_reserved_fits_and_memory_goes_when_the_queue_is_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
