@@ -12,29 +12,17 @@
 
 #include "core/base/base.h"
 #include "core/options/options.h"
-#ifdef HAVE_load
 #include "simulators/load/load.h"
-#endif
-#ifdef HAVE_size
 #include "simulators/size/size.h"
-#endif
-#ifdef HAVE_trial
 #include "simulators/trial/trial.h"
-#endif
 
 static const struct verb {
     const char *name, *summary;
     int (*run)(int argc, char **argv); /* argv[0] is the verb */
 } verbs[] = {
-#ifdef HAVE_load
     {"load", "real agents by the thousand against a real broker and gateway", load_main},
-#endif
-#ifdef HAVE_trial
     {"simulate", "the whole hierarchy in virtual time, faults from a seed", trial_main},
-#endif
-#ifdef HAVE_size
     {"size", "buffers, links and gateways for a plant, with the formulas", size_main},
-#endif
     {NULL, NULL, NULL},
 };
 

@@ -2,49 +2,68 @@
 /*
  * The sink of a virtual world and its checks:
  *   I1 lost         {1..durable top} minus what arrived, was suppressed or declared
- *   I2 duplicated   a number that arrives twice
+ *   I2 duplicated   a number, or the same record (ledger), that arrives twice
  *   I3 reordered    a number below one that arrived before, in one stream
  *   I4 corrupt      a sample that is not the pattern of its place
- *   I8 phantom      a number above what the device ever held durably
+ *   I8 phantom      a number, or a record, that the device never held durably
+ *   I9 unfounded    numbers declared lost, epochs begun, records absorbed, where nothing was done that explains it
  * In: batches of the bridge's drain. Committing is atomic and durable, as a database's transaction is.
+ *
+ * A jump in a device's stream is what real sinks record as a gap; it is accepted where a hop has declared those very
+ * records as lost, by numbers of its own (proto/receive: a parent that lost its store can name only those; manifest.c
+ * tells which records they were).
  */
-#include "simulators/world/world_internal.h"
-
 #include <stdio.h>
 #include <uthash.h>
 
 #include "device/sense/sense.h"
 #include "proto/block/block.h"
+#include "proto/receive/receive.h"
+#include "simulators/world/world_internal.h"
 
+enum { COMPLAINTS_MAX = 8000, ORIGIN_SEARCH = 100000 };
+
+struct spans {
+    struct span {
+        uint64_t first, last;
+    } *items; /* owned */
+    size_t count, cap;
+};
 struct judge_stream {
     char key[ID_MAX + 24];
     char device[ID_MAX + 1];
-    uint64_t epoch, hwm, delivered, gaps, suppressed, lost, durable;
+    uint64_t epoch, hwm, delivered, gaps, suppressed, durable;
+    struct spans jumps, hop_lost; /* numbers that were passed over; numbers that hops have declared */
+    uint64_t overflow; /* of gaps: those that the device declared */
+    unsigned owner;
     uint8_t lane;
-    bool excused, in_sink;
+    bool excused, in_sink, hop;
     UT_hash_handle hh;
 };
 struct judge {
+    struct world *world;
     struct judge_stream *streams;
     struct arena arena;
-    struct loop_world *world;
+    enum world_sink mode;
+    bool deaf_once; /* batches came again although they were committed */
     bool without_mark;
     uint64_t epoch[INBOX_LANES], position[INBOX_LANES];
-    uint64_t duplicated, reordered, corrupt, absorbed, alarms;
+    uint64_t duplicated, reordered, corrupt, phantom, absorbed, alarms, readings;
     int64_t alarm_delay_us;
     struct buffer complaints;
     int64_t values[BLOCK_CHANNELS_MAX * BLOCK_SAMPLES_MAX];
     double resolutions[BLOCK_CHANNELS_MAX];
 };
 
-enum err judge_new(bool without_mark, struct judge **ret_judge)
+enum err judge_new(struct world *world, struct judge **ret_judge)
 {
     struct judge *j = calloc(1, sizeof(*j));
     if (j == NULL || arena_init(&j->arena, WIRE_ARENA_BYTES) != OK) {
         free(j);
         return ERR_NOMEM;
     }
-    j->without_mark = without_mark;
+    j->world = world;
+    j->without_mark = world->options.mistake == WORLD_MISTAKE_SINK_WITHOUT_MARK;
     buffer_init(&j->complaints, 16 * 1024);
     *ret_judge = j;
     return OK;
@@ -59,6 +78,8 @@ void judge_free(struct judge *j)
     HASH_ITER(hh, j->streams, s, next)
     {
         HASH_DEL(j->streams, s);
+        free(s->jumps.items);
+        free(s->hop_lost.items);
         free(s);
     }
     arena_deinit(&j->arena);
@@ -66,7 +87,12 @@ void judge_free(struct judge *j)
     free(j);
 }
 
-static struct judge_stream *stream_of(struct judge *j, const char *device, uint64_t epoch, uint8_t lane)
+void judge_set_mode(struct judge *j, enum world_sink mode)
+{
+    j->mode = mode;
+}
+
+static struct judge_stream *stream_of(struct judge *j, const char *device, unsigned owner, uint64_t epoch, uint8_t lane)
 {
     char key[ID_MAX + 24] = {0};
     snprintf(key, sizeof(key), "%s/%016llx", device, (unsigned long long)epoch);
@@ -81,6 +107,7 @@ static struct judge_stream *stream_of(struct judge *j, const char *device, uint6
         snprintf(s->device, sizeof(s->device), "%s", device);
         s->epoch = epoch;
         s->lane = lane;
+        s->owner = owner;
         HASH_ADD_STR(j->streams, key, s);
     }
     return s;
@@ -88,12 +115,14 @@ static struct judge_stream *stream_of(struct judge *j, const char *device, uint6
 
 static void complain(struct judge *j, const struct wire_forward *f, const char *what)
 {
-    if (j->complaints.len < 8000) {
-        buffer_printf(&j->complaints, "%s: device=%s epoch=%016llx numbers=%llu..%llu lane=%u\n", what, f->device,
-                      (unsigned long long)f->epoch, (unsigned long long)f->first, (unsigned long long)f->last, f->lane);
+    if (j->complaints.len < COMPLAINTS_MAX) {
+        buffer_printf(&j->complaints, "%.6fs %s: device=%s epoch=%016llx numbers=%llu..%llu lane=%u\n",
+                      (double)world_now_us(j->world) / 1e6, what, f->device, (unsigned long long)f->epoch,
+                      (unsigned long long)f->first, (unsigned long long)f->last, f->lane);
     }
 }
 
+/* ---- one record ---- */
 static bool is_pattern(const struct judge *j, const char *device, uint64_t epoch, uint64_t number, size_t channels,
                        size_t samples)
 {
@@ -114,7 +143,7 @@ static bool was_pattern(const struct judge *j, const struct wire_forward *f, siz
     HASH_ITER(hh, j->streams, s, next)
     {
         if (s->excused && strcmp(s->device, f->device) == 0) {
-            for (uint64_t number = f->first; number < f->first + 100000; number++) {
+            for (uint64_t number = f->first; number < f->first + ORIGIN_SEARCH; number++) {
                 if (is_pattern(j, f->device, s->epoch, number, channels, samples)) {
                     return true;
                 }
@@ -133,8 +162,18 @@ static bool block_is_intact(struct judge *j, const struct wire_forward *f, const
                      j->resolutions, &channels) != OK) {
         return false;
     }
+    j->readings += block->samples * channels;
     return is_pattern(j, f->device, f->epoch, f->first, channels, block->samples) ||
            was_pattern(j, f, channels, block->samples);
+}
+
+static void note_alarm(struct judge *j, const Weir__V1__Event *event)
+{
+    j->alarms++;
+    if (strcmp(event->id, "test-alarm") == 0) { /* value = virtual time of the report, in seconds */
+        int64_t delay = world_now_us(j->world) - (int64_t)(event->value * 1e6);
+        j->alarm_delay_us = max_i64(j->alarm_delay_us, delay);
+    }
 }
 
 /* What one record is, counted; returns false when it does not stand for first..last. */
@@ -149,6 +188,7 @@ static bool judge_record(struct judge *j, struct judge_stream *s, const struct w
     switch (record->kind_case) {
     case WEIR__V1__RECORD__KIND_GAP:
         s->gaps += numbers;
+        s->overflow += record->gap->reason == WEIR__V1__GAP_REASON__OVERFLOW ? numbers : 0;
         return record->gap->from == f->first && record->gap->to == f->last;
     case WEIR__V1__RECORD__KIND_SUPPRESSED:
         s->suppressed += numbers;
@@ -159,11 +199,7 @@ static bool judge_record(struct judge *j, struct judge_stream *s, const struct w
     case WEIR__V1__RECORD__KIND_EVENT:
         s->delivered += numbers;
         if (record->event->severity == WEIR__V1__SEVERITY__ALARM) {
-            j->alarms++;
-            if (strcmp(record->event->id, "test-alarm") == 0) { /* value = virtual time of the report, in seconds */
-                int64_t delay = loop_world_now_us(j->world) - (int64_t)(record->event->value * 1e6);
-                j->alarm_delay_us = max_i64(j->alarm_delay_us, delay);
-            }
+            note_alarm(j, record->event);
         }
         return f->first == f->last;
     case WEIR__V1__RECORD__KIND_HEALTH:
@@ -177,9 +213,107 @@ static bool judge_record(struct judge *j, struct judge_stream *s, const struct w
     return false;
 }
 
+static void judge_content(struct judge *j, const struct judge_stream *s, const struct wire_forward *f)
+{
+    if (!ledger_counts(f->record)) {
+        return;
+    }
+    if (!ledger_delivered(j->world->ledger, s->owner, f->record)) {
+        j->duplicated++;
+        complain(j, f, "the same record a second time");
+    }
+}
+
+/* ---- what gaps stand for ---- */
+static void spans_add(struct spans *s, uint64_t first, uint64_t last)
+{
+    if (s->count == s->cap) {
+        size_t cap = s->cap > 0 ? 2 * s->cap : 8;
+        struct span *items = realloc(s->items, cap * sizeof(*items));
+        if (items == NULL) {
+            abort();
+        }
+        s->items = items;
+        s->cap = cap;
+    }
+    s->items[s->count++] = (struct span){first, last};
+}
+
+/* Numbers of first..last that no span covers. */
+static uint64_t spans_uncovered(const struct spans *s, uint64_t first, uint64_t last)
+{
+    uint64_t uncovered = 0;
+    for (uint64_t number = first; number <= last; number++) {
+        bool covered = false;
+        for (size_t i = 0; i < s->count && !covered; i++) {
+            covered = s->items[i].first <= number && number <= s->items[i].last;
+        }
+        uncovered += !covered;
+    }
+    return uncovered;
+}
+
+/* A device's gap: its records are declared lost, and those of older gaps that it has swallowed. */
+static void declare_record(void *arg, const struct manifest_line *line)
+{
+    struct judge *j = arg;
+    if (line->what == MANIFEST_RECORD) {
+        ledger_declared(j->world->ledger, line->from, line->content);
+    } else if (line->elsewhere) {
+        manifest_foreach(j->world->manifest, line->from, line->from_lane, line->from_epoch, line->from_first,
+                         line->from_last, declare_record, j);
+    }
+}
+
+static void declare_line(void *arg, const struct manifest_line *line)
+{
+    struct judge *j = arg;
+    const struct node *n = &j->world->nodes[line->from];
+    if (line->what == MANIFEST_RECORD) {
+        ledger_declared(j->world->ledger, line->from, line->content);
+    }
+    if (line->hop) { /* a gap that was lost in its turn */
+        manifest_foreach(j->world->manifest, line->from, line->from_lane, line->from_epoch, line->from_first,
+                         line->from_last, declare_line, j);
+        return;
+    }
+    struct judge_stream *s = stream_of(j, n->name, line->from, line->from_epoch, line->from_lane);
+    spans_add(&s->hop_lost, line->from_first, line->from_last);
+    if (line->what == MANIFEST_RANGE) { /* what it had declared */
+        manifest_foreach(j->world->manifest, line->from, line->from_lane, line->from_epoch, line->from_first,
+                         line->from_last, declare_record, j);
+    }
+}
+
+/* ---- one item ---- */
+static void judge_hop(struct judge *j, const struct wire_forward *f)
+{
+    const struct node *gateway = world_node(j->world, f->device);
+    if (gateway == NULL) {
+        j->phantom++;
+        complain(j, f, "phantom: there is no such gateway");
+        return;
+    }
+    struct judge_stream *s = stream_of(j, f->device, 0, f->epoch, f->lane);
+    s->hop = true;
+    s->gaps += f->last - f->first + 1;
+    manifest_foreach(j->world->manifest, node_index(gateway), f->lane, f->epoch, f->first, f->last, declare_line, j);
+}
+
 static void judge_item(struct judge *j, const struct wire_forward *f)
 {
-    struct judge_stream *s = stream_of(j, f->device, f->epoch, f->lane);
+    const struct node *device = world_node(j->world, f->device);
+    checks_digest(j->world, checks_hash(f->first, f->record));
+    if (receive_is_hop(f)) {
+        judge_hop(j, f);
+        return;
+    }
+    if (device == NULL || device->kind != NODE_DEVICE) {
+        j->phantom++;
+        complain(j, f, "phantom: there is no such device");
+        return;
+    }
+    struct judge_stream *s = stream_of(j, f->device, node_index(device), f->epoch, f->lane);
     s->in_sink = true;
     uint64_t from = f->first;
     if (from <= s->hwm) {
@@ -196,20 +330,26 @@ static void judge_item(struct judge *j, const struct wire_forward *f)
             return;
         }
     } else if (from > s->hwm + 1) {
-        s->lost += from - s->hwm - 1;
-        complain(j, f, "lost before");
+        spans_add(&s->jumps, s->hwm + 1, from - 1);
     }
     if (!judge_record(j, s, f, from)) {
         j->corrupt++;
         complain(j, f, "corrupt");
     }
+    judge_content(j, s, f);
+    if (ledger_is_range(f->record)) {
+        manifest_foreach(j->world->manifest, s->owner, f->lane, f->epoch, from, f->last, declare_record, j);
+    }
     s->hwm = f->last;
 }
 
+/* ---- the sink ---- */
 static enum err judge_write(void *self, const struct sink_batch *batch, struct fault *reterr)
 {
-    (void)reterr;
     struct judge *j = self;
+    if (j->mode == WORLD_SINK_FAILS) {
+        return fault_set(reterr, ERR_IO, "the judge takes nothing");
+    }
     for (unsigned lane = 0; lane < INBOX_LANES; lane++) {
         if (j->epoch[lane] != batch->epoch[lane]) { /* a new spool: positions begin again */
             j->epoch[lane] = batch->epoch[lane];
@@ -218,7 +358,7 @@ static enum err judge_write(void *self, const struct sink_batch *batch, struct f
     }
     for (size_t i = 0; i < batch->count; i++) {
         const struct sink_item *item = &batch->items[i];
-        if (item->position <= j->position[item->lane] && !j->without_mark) {
+        if (item->position <= j->position[item->lane] && !j->without_mark && !j->deaf_once) {
             j->reordered++;
             complain(j, &item->forward, "position went back");
             continue;
@@ -230,7 +370,8 @@ static enum err judge_write(void *self, const struct sink_batch *batch, struct f
     for (unsigned lane = 0; lane < INBOX_LANES; lane++) {
         j->position[lane] = max_u64(j->position[lane], batch->position[lane]);
     }
-    return OK;
+    j->deaf_once = j->deaf_once || j->mode == WORLD_SINK_DEAF;
+    return j->mode == WORLD_SINK_DEAF ? fault_set(reterr, ERR_TIMEOUT, "the judge's answer is lost") : OK;
 }
 
 static enum err judge_position(void *self, const uint64_t epoch[INBOX_LANES], uint64_t ret_position[INBOX_LANES])
@@ -247,52 +388,155 @@ static void judge_close(void *self)
     (void)self;
 }
 
-struct sink judge_sink(struct judge *j, struct loop_world *world)
+struct sink judge_sink(struct judge *j)
 {
     static const struct sink_ops ops = {
         .name = "judge", .write = judge_write, .position = judge_position, .close = judge_close};
-    j->world = world;
     return (struct sink){.ops = &ops, .self = j};
 }
 
-void judge_durable(struct judge *j, const char *device, uint64_t epoch, uint8_t lane, uint64_t top)
+/* ---- what the devices' disks hold ---- */
+void judge_durable(struct judge *j, const struct node *device, uint64_t epoch, uint8_t lane, uint64_t top)
 {
     if (epoch == 0 || top == 0) {
         return;
     }
-    struct judge_stream *s = stream_of(j, device, epoch, lane);
+    struct judge_stream *s = stream_of(j, device->name, node_index(device), epoch, lane);
     s->durable = max_u64(s->durable, top);
 }
 
-void judge_excuse(struct judge *j, const char *device, uint64_t epoch)
+void judge_excuse(struct judge *j, const struct node *device, uint64_t epoch, uint8_t lane)
 {
     if (epoch != 0) {
-        stream_of(j, device, epoch, 0)->excused = true;
+        stream_of(j, device->name, node_index(device), epoch, lane)->excused = true;
+    }
+}
+
+/* ---- the account ---- */
+struct account { /* of a device */
+    uint64_t gaps, overflow;
+    struct ledger_account content;
+    unsigned epochs[INBOX_LANES];
+};
+
+static bool receivers_were_set_back(const struct world *w)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        if (w->nodes[i].kind != NODE_DEVICE && w->nodes[i].wipes + w->nodes[i].restores > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t count_lost(const struct judge_stream *s, struct buffer *complaints)
+{
+    uint64_t lost = 0;
+    for (size_t i = 0; i < s->jumps.count; i++) {
+        const struct span *span = &s->jumps.items[i];
+        uint64_t uncovered = spans_uncovered(&s->hop_lost, span->first, span->last);
+        lost += uncovered;
+        if (uncovered > 0) {
+            buffer_printf(complaints, "lost: %s %llu..%llu\n", s->key, (unsigned long long)span->first,
+                          (unsigned long long)span->last);
+        }
+    }
+    return lost;
+}
+
+static void count_stream(struct judge_stream *s, struct account *accounts, struct world_report *ret,
+                         struct buffer *complaints)
+{
+    if (s->hop) {
+        ret->hop_gaps += s->gaps;
+        return;
+    }
+    struct account *a = &accounts[s->owner];
+    ret->durable += s->durable;
+    ret->delivered += s->delivered;
+    ret->gaps += s->gaps;
+    ret->suppressed += s->suppressed;
+    ret->epochs += s->in_sink && s->lane == 1;
+    ret->lost += count_lost(s, complaints);
+    a->gaps += s->gaps;
+    a->overflow += s->overflow;
+    a->epochs[s->lane]++;
+    if (s->hwm > s->durable) {
+        ret->phantom += s->hwm - s->durable;
+        buffer_printf(complaints, "phantom: %s in the sink %llu, durable %llu\n", s->key, (unsigned long long)s->hwm,
+                      (unsigned long long)s->durable);
+    } else if (!s->excused) {
+        ret->waiting += s->hop_lost.count > 0 ? spans_uncovered(&s->hop_lost, s->hwm + 1, s->durable)
+                                              : s->durable - s->hwm;
+    }
+}
+
+static void count_device(const struct node *n, const struct account *a, bool set_back, struct world_report *ret,
+                         struct buffer *complaints)
+{
+    uint64_t dropped = n->dropped + n->dropped_before;
+    if (a->gaps > 0 && a->overflow > dropped && n->restores == 0) {
+        ret->unfounded += a->overflow - dropped;
+        buffer_printf(complaints, "declared without a cause: %s overflow %llu, dropped %llu\n", n->name,
+                      (unsigned long long)a->overflow, (unsigned long long)dropped);
+    }
+    if (a->gaps > a->overflow && !set_back) {
+        ret->unfounded += a->gaps - a->overflow;
+        buffer_printf(complaints, "declared without a cause: %s %llu numbers\n", n->name,
+                      (unsigned long long)(a->gaps - a->overflow));
+    }
+    for (unsigned lane = 0; lane < INBOX_LANES; lane++) {
+        if (a->epochs[lane] > 1 + n->wipes + n->restores) {
+            ret->unfounded += a->epochs[lane] - 1 - n->wipes - n->restores;
+            buffer_printf(complaints, "begun without a cause: %s has %u epochs in lane %u, %u wipes, %u restores\n",
+                          n->name, a->epochs[lane], lane, n->wipes, n->restores);
+        }
+    }
+    ret->undeclared += a->content.missing;
+    ret->phantom += a->content.phantom;
+    if (a->content.missing + a->content.phantom > 0) {
+        buffer_printf(complaints, "undeclared: %s %llu records did not come; phantom: %llu were never durable\n", n->name,
+                      (unsigned long long)a->content.missing, (unsigned long long)a->content.phantom);
     }
 }
 
 void judge_report(struct judge *j, struct world_report *ret, struct buffer *complaints)
 {
+    struct world *w = j->world;
+    struct account *accounts = calloc(w->count, sizeof(*accounts));
+    struct ledger_account *content = calloc(w->count, sizeof(*content));
+    if (accounts == NULL || content == NULL) {
+        abort();
+    }
     struct judge_stream *s, *next;
     HASH_ITER(hh, j->streams, s, next)
     {
-        ret->durable += s->durable;
-        ret->delivered += s->delivered;
-        ret->gaps += s->gaps;
-        ret->suppressed += s->suppressed;
-        ret->lost += s->lost;
-        ret->epochs += s->in_sink && s->lane == 1;
-        if (s->hwm > s->durable) {
-            ret->phantom += s->hwm - s->durable;
-            buffer_printf(complaints, "phantom: %s in the sink %llu, durable %llu\n", s->key,
-                          (unsigned long long)s->hwm, (unsigned long long)s->durable);
-        } else if (!s->excused) {
-            ret->waiting += s->durable - s->hwm;
+        count_stream(s, accounts, ret, complaints);
+    }
+    ledger_account(w->ledger, content, w->count);
+    bool set_back = receivers_were_set_back(w);
+    for (size_t i = 0; i < w->count; i++) {
+        accounts[i].content = content[i];
+        if (w->nodes[i].kind == NODE_DEVICE) {
+            count_device(&w->nodes[i], &accounts[i], set_back, ret, complaints);
         }
     }
+    free(accounts);
+    free(content);
+    if (!set_back && ret->hop_gaps > 0) {
+        ret->unfounded += ret->hop_gaps;
+        buffer_printf(complaints, "declared without a cause: %llu numbers of hops\n", (unsigned long long)ret->hop_gaps);
+    }
+    if (!set_back && !j->deaf_once && j->absorbed > 0) {
+        ret->unfounded += j->absorbed;
+        buffer_printf(complaints, "absorbed without a cause: %llu records\n", (unsigned long long)j->absorbed);
+    }
+    ret->absorbed = j->absorbed;
     ret->duplicated = j->duplicated;
     ret->reordered = j->reordered;
     ret->corrupt = j->corrupt;
+    ret->phantom += j->phantom;
+    ret->readings = j->readings;
     ret->alarms = j->alarms;
     ret->alarm_delay_us = j->alarm_delay_us;
     buffer_put(complaints, j->complaints.ptr, j->complaints.len);
