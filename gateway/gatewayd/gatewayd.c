@@ -314,3 +314,8 @@ struct inbox *gateway_inbox(struct gateway *g)
 {
     return g->ingest ? ingest_inbox(g->ingest) : NULL;
 }
+
+const struct uplink *gateway_uplink(const struct gateway *g)
+{
+    return g->uplink;
+}

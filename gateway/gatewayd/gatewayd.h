@@ -69,6 +69,9 @@ void gateway_stats(struct gateway *gateway, struct gateway_stats *ret_stats);
 bool gateway_drained(struct gateway *gateway);
 /* For checkers: its streams. NULL before the boot is durable. */
 struct inbox *gateway_inbox(struct gateway *gateway);
+struct uplink;
+/* The same for its sending end; NULL without a parent, too. */
+const struct uplink *gateway_uplink(const struct gateway *gateway);
 /* Bodies of the control socket's routes; device NULL = all. */
 void gateway_status_json(struct gateway *gateway, struct buffer *out);
 void gateway_ledger_json(struct gateway *gateway, const char *device, struct buffer *out);

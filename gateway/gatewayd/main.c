@@ -3,6 +3,7 @@
  * weir-gateway: the parts of the real world put together, signals, the control socket. Exit: 0 ended on request, 1
  * failed, 2 configuration.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -26,6 +27,7 @@ struct app {
     struct control_server *control;
     struct loop_timer watch;
     int64_t stop_by_us; /* 0 = not stopping */
+    bool told_store;    /* that it takes no commits */
     int exit;
 };
 
@@ -106,6 +108,7 @@ static void on_watch(void *arg)
         loop_stop(app->loop);
         return;
     }
+    daemon_watch_store(app->loop, app->store, app->settings.store.path, &app->told_store);
     loop_timer_in(&app->watch, app->stop_by_us != 0 ? STOPPING_US : WATCH_US);
 }
 
@@ -160,22 +163,24 @@ static int run(struct app *app)
     char owner[ID_MAX + 16];
     snprintf(owner, sizeof(owner), "gateway %s", app->settings.id);
     if (loop_new(&app->loop) != OK) {
-        log_error("no event loop");
+        log_error("cannot start: the event loop cannot be made", KV_STR("reason", strerror(errno)));
         return EXIT_FAILED;
     }
-    if (open_links(app, &fault) != OK) {
-        log_error("cannot start", KV_STR("reason", fault.text));
-        return EXIT_CONFIG;
+    enum err err = open_links(app, &fault);
+    if (err != OK) {
+        log_error("cannot start", KV_STR("reason", fault.text), KV_ERR(err));
+        return err == ERR_NOMEM || err == ERR_IO ? EXIT_FAILED : EXIT_CONFIG; /* the machine, or a setting */
     }
-    if (daemon_store_open(app->loop, &app->settings.store, GATEWAY_TABLES, GATEWAY_TABLE_COUNT, GATEWAY_TABLE_META, owner,
-                          &app->store, &app->aead, NULL, &fault) != OK ||
-        open_gateway(app, &fault) != OK) {
-        log_error("cannot start", KV_STR("reason", fault.text));
+    err = daemon_store_open(app->loop, &app->settings.store, GATEWAY_TABLES, GATEWAY_TABLE_COUNT, GATEWAY_TABLE_META,
+                            owner, &app->store, &app->aead, NULL, &fault);
+    err = err == OK ? open_gateway(app, &fault) : err;
+    if (err != OK) {
+        log_error("cannot start", KV_STR("reason", fault.text), KV_ERR(err));
         return EXIT_FAILED;
     }
     daemon_notify("READY=1");
     if (loop_run(app->loop) != OK) {
-        log_error("the event loop failed");
+        log_error("the event loop failed", KV_STR("reason", strerror(errno)));
         return EXIT_FAILED;
     }
     return app->exit;

@@ -33,7 +33,8 @@ static void write_state(struct json *j, const struct gateway *g, const struct st
     char unheard[UPLINK_WHY_MAX] = "";
     bool heard = g->uplink == NULL || !uplink_unheard(g->uplink, unheard);
     bool broken = store_broken(g->store) || g->failure[0] != '\0';
-    bool fine = plant_up && parent_up && heard && !nearly_full && !broken && !g->stopping;
+    bool failing = usage->failing != OK && !broken;
+    bool fine = plant_up && parent_up && heard && !nearly_full && !broken && !failing && !g->stopping;
     json_str(j, "state", fine ? "ok" : "degraded");
     json_array(j, "why");
     if (g->ingest == NULL && !broken) {
@@ -50,6 +51,10 @@ static void write_state(struct json *j, const struct gateway *g, const struct st
     }
     if (nearly_full) {
         json_str(j, NULL, "the store is nearly full");
+    }
+    if (failing) {
+        json_str(j, NULL, usage->failing == ERR_FULL ? "the store does not take records: no room"
+                                                     : "the store does not take records: its commits fail");
     }
     if (broken) {
         json_str(j, NULL, g->failure[0] != '\0' ? g->failure : "the store is broken");
@@ -100,6 +105,8 @@ static void write_counters(struct json *j, const struct gateway *g, const struct
         {"full", s->inbox.full},
         {"commits", s->inbox.commits},
         {"failed_commits", s->inbox.failed_commits},
+        {"gather_us", s->inbox.gather_us},
+        {"commit_us", s->inbox.commit_us},
         {"streams", s->inbox.streams},
         {"streams_closed", sums->closed},
         {"decode_errors", s->decode_errors},

@@ -261,6 +261,7 @@ static void fill_in(struct window_sender_options *w)
     w->min_rto_us = w->min_rto_us ? w->min_rto_us : 200 * MS_US;
     w->max_rto_us = w->max_rto_us ? w->max_rto_us : 30 * SECOND_US;
     w->first_rto_us = w->first_rto_us ? w->first_rto_us : SECOND_US;
+    w->max_queue_us = w->max_queue_us ? w->max_queue_us : 200 * MS_US;
 }
 
 static enum err make_lane(struct uplink *u, uint8_t number, struct spool *spool, const struct uplink_options *options)

@@ -22,7 +22,7 @@ WRAPPED = {
     "lmdb.h": {"core/store"},
     "yaml.h": {"core/options"},
     "sqlite3.h": {"cloud-bridge/sinks"},
-    "cjson/": {"cloud-bridge/console"},
+    "cjson/": {"cloud-bridge/console", "simulators/load"},
 }
 
 

@@ -271,6 +271,27 @@ static void the_status_names_the_link_that_is_down(void **state)
     CHECK_CONTAINS(why, "plant");
 }
 
+static void the_status_says_that_the_store_takes_nothing_and_forgets_it_when_it_does(void **state)
+{
+    struct rig *r = *state;
+    char why[200];
+    start_gateway(r, true);
+    run(r, 5 * SECOND_US);
+    CHECK_STR(state_of(r, why), "ok");
+    store_disk_set_mode(r->disk, STORE_DISK_EIO);
+    send_health(r, "pump-7", 1, 3);
+    CHECK_STR(state_of(r, why), "degraded");
+    CHECK_CONTAINS(why, "the store does not take records: its commits fail");
+    store_disk_set_mode(r->disk, STORE_DISK_FULL);
+    send_health(r, "pump-7", 1, 3);
+    CHECK_CONTAINS(state_of(r, why), "degraded");
+    CHECK_CONTAINS(why, "the store does not take records: no room");
+    store_disk_set_mode(r->disk, STORE_DISK_OK);
+    run(r, 2 * SECOND_US);
+    send_health(r, "pump-7", 1, 3);
+    CHECK_STR(state_of(r, why), "ok");
+}
+
 static void the_status_says_that_the_parent_acknowledges_nothing(void **state)
 {
     struct rig *r = *state;
@@ -422,6 +443,7 @@ int main(void)
         TEST(each_start_is_counted_and_said_in_the_hello),
         TEST(the_status_counts_what_was_read_committed_and_delivered),
         TEST(the_status_names_the_link_that_is_down),
+        TEST(the_status_says_that_the_store_takes_nothing_and_forgets_it_when_it_does),
         TEST(the_status_says_that_the_parent_acknowledges_nothing),
         TEST(the_ledger_has_each_stream_and_the_uplink),
         TEST(devices_are_known_again_after_a_restart_and_go_offline_when_silent),
