@@ -49,13 +49,13 @@ static struct slice associated(const uint8_t *key, const uint8_t *value, uint8_t
 }
 
 enum err entry_put(struct store_batch *batch, unsigned table, struct crypt_aead *aead, const struct entry_key *key,
-                   uint8_t format, uint64_t first, struct slice body)
+                   uint64_t first, struct slice body)
 {
-    bool sealed = aead != NULL && format == ENTRY_PLAIN;
+    bool sealed = aead != NULL;
     size_t stored_len = body.len + (sealed ? SEAL_BYTES : 0);
     uint8_t *value;
     TRY(store_put_reserve(batch, table, entry_key_slice(key), ENTRY_HEAD_BYTES + stored_len, &value));
-    value[0] = sealed ? ENTRY_SEALED : format;
+    value[0] = sealed ? ENTRY_SEALED : ENTRY_PLAIN;
     memcpy(value + 1, &first, sizeof first);
     uint8_t *stored = value + ENTRY_HEAD_BYTES;
     if (sealed) {
@@ -104,6 +104,6 @@ enum entry_state entry_open(struct slice key, struct slice value, struct crypt_a
     switch (format) {
     case ENTRY_PLAIN: return ENTRY_GOOD;
     case ENTRY_SEALED: return open_sealed(key, value.ptr, stored, aead, plain, ret_body);
-    default: return ENTRY_DAMAGED; /* ENTRY_LOST says itself that it is */
+    default: return ENTRY_DAMAGED;
     }
 }

@@ -7,18 +7,23 @@
 
 struct reading {
     struct spool *spool;
-    uint64_t from, durable;
-    uint64_t next; /* number expected next; 0 = not known yet */
+    uint64_t from, durable; /* places */
+    uint64_t next;          /* place expected next; 0 = not known yet */
     bool (*fn)(void *arg, const struct spool_entry *entry);
     void *arg;
     bool stopped;
     enum err err;
 };
 
+/* An entry in places. One that was cut by a rebase begins below number 1: its rest is what counts. */
 static bool give(struct reading *r, const struct spool_entry *entry)
 {
+    uint64_t shift = r->spool->lane.shift;
+    struct spool_entry numbered = *entry;
+    numbered.first = max_u64(entry->first, shift + 1) - shift;
+    numbered.last = entry->last - shift;
     r->next = entry->last + 1;
-    r->stopped = !r->fn(r->arg, entry);
+    r->stopped = !r->fn(r->arg, &numbered);
     return !r->stopped;
 }
 
@@ -47,7 +52,7 @@ static bool on_entry(void *arg, struct slice key, struct slice value)
     struct spool *s = r->spool;
     uint64_t last, first = 0;
     struct slice body;
-    if (!entry_key_parse(key, s->options.lane, s->lane.epoch, &last)) {
+    if (!entry_key_parse(key, s->options.lane, s->lane.key_epoch, &last)) {
         return true;
     }
     enum entry_state state = entry_open(key, value, s->options.aead, &s->plain, &first, &body);
@@ -73,13 +78,13 @@ enum err spool_read(struct spool *spool, uint64_t from, bool (*fn)(void *arg, co
                     void *arg)
 {
     const struct lane *lane = &spool->lane;
-    from = max_u64(from, lane->trimmed + 1);
+    from = from > UINT64_MAX - lane->shift ? UINT64_MAX : max_u64(from + lane->shift, lane->trimmed + 1);
     if (from > lane->durable || (spool->staging && lane->epoch != 0)) {
         return OK;
     }
     struct reading r = {.spool = spool, .from = from, .durable = lane->durable, .fn = fn, .arg = arg};
-    struct entry_key first = entry_key(spool->options.lane, lane->epoch, from);
-    struct entry_key last = entry_key(spool->options.lane, lane->epoch, lane->durable);
+    struct entry_key first = entry_key(spool->options.lane, lane->key_epoch, from);
+    struct entry_key last = entry_key(spool->options.lane, lane->key_epoch, lane->durable);
     TRY(store_foreach(spool->store, spool->options.table, entry_key_slice(&first), entry_key_slice(&last), on_entry,
                       &r));
     if (r.err == OK && !r.stopped && r.next <= r.durable) {
@@ -93,7 +98,7 @@ static bool remember_last(void *arg, struct slice key, struct slice value)
 {
     struct reading *r = arg;
     (void)value;
-    (void)entry_key_parse(key, r->spool->options.lane, r->spool->lane.epoch, &r->next);
+    (void)entry_key_parse(key, r->spool->options.lane, r->spool->lane.key_epoch, &r->next);
     return true;
 }
 
@@ -109,8 +114,8 @@ enum err read_predecessor(struct spool *spool, uint64_t last, uint64_t *ret_last
         /* The store reads forwards only: look at ever longer stretches before `last`. */
         uint64_t from = upto - lane->trimmed > reach ? upto - reach + 1 : lane->trimmed + 1;
         struct reading r = {.spool = spool};
-        struct entry_key a = entry_key(spool->options.lane, lane->epoch, from);
-        struct entry_key b = entry_key(spool->options.lane, lane->epoch, upto);
+        struct entry_key a = entry_key(spool->options.lane, lane->key_epoch, from);
+        struct entry_key b = entry_key(spool->options.lane, lane->key_epoch, upto);
         TRY(store_foreach(spool->store, spool->options.table, entry_key_slice(&a), entry_key_slice(&b), remember_last,
                           &r));
         if (r.next != 0) {

@@ -6,8 +6,8 @@
  *   trim     trimmed moves at once; keys go with the batch. A trim always deletes from the beginning of the epoch, so
  *            one whose batch failed is made good by the next.
  *   drop     as a trim, but taken back on failure: its gap record went down with it
- *   create,  a second lane state is staged; it takes the first one's place on settle(OK) of its own batch
- *   rebase
+ *   create,  a second lane state is staged; it takes the first one's place on settle(OK) of its own batch. A rebase moves
+ *   rebase   no entry: the record says that numbers begin anew behind a place (spool_internal.h)
  * Whether a settle is that of the batch in question is asked of the store (store_telling): trims under way before a
  * rebase settle as well.
  */
@@ -62,17 +62,24 @@ bool spool_repaired(const struct spool *spool)
 
 uint64_t spool_trimmed(const struct spool *spool)
 {
-    return spool->lane.trimmed;
+    return spool->lane.trimmed - spool->lane.shift;
 }
 
 uint64_t spool_durable(const struct spool *spool)
 {
-    return spool->lane.durable;
+    return spool->lane.durable - spool->lane.shift;
 }
 
 uint64_t spool_next(const struct spool *spool)
 {
-    return spool->staging ? spool->staged.next : spool->lane.next;
+    const struct lane *lane = spool->staging ? &spool->staged : &spool->lane;
+    return lane->next - lane->shift;
+}
+
+/* Of a number that a caller named; the highest there is instead of one beyond all. */
+static uint64_t place_of(const struct lane *lane, uint64_t number)
+{
+    return number > UINT64_MAX - lane->shift ? UINT64_MAX : number + lane->shift;
 }
 
 uint64_t spool_bytes(const struct spool *spool)
@@ -142,11 +149,11 @@ enum err spool_append(struct spool *spool, struct store_batch *batch, uint64_t s
     }
     TRY(ring_reserve(spool));
     uint64_t first = lane->next, last = first + span - 1;
-    struct entry_key key = entry_key(spool->options.lane, lane->epoch, last);
-    TRY(entry_put(batch, spool->options.table, spool->options.aead, &key, ENTRY_PLAIN, first, body));
+    struct entry_key key = entry_key(spool->options.lane, lane->key_epoch, last);
+    TRY(entry_put(batch, spool->options.table, spool->options.aead, &key, first, body));
     ring_push(spool, last, bytes);
     lane->next = last + 1;
-    *ret_first = first;
+    *ret_first = first - lane->shift;
     return OK;
 }
 
@@ -162,7 +169,7 @@ static bool add_to_tally(void *arg, struct slice key, struct slice value)
     struct tally *t = arg;
     const struct spool *s = t->spool;
     uint64_t last, bytes = key.len + value.len;
-    if (!entry_key_parse(key, s->options.lane, s->lane.epoch, &last)) {
+    if (!entry_key_parse(key, s->options.lane, s->lane.key_epoch, &last)) {
         return true;
     }
     if (last >= s->patch.first && last < s->patch.last) {
@@ -180,33 +187,33 @@ static enum err tally(const struct spool *spool, uint64_t from, uint64_t to, uin
     if (from > to) {
         return OK;
     }
-    struct entry_key a = entry_key(spool->options.lane, spool->lane.epoch, from);
-    struct entry_key b = entry_key(spool->options.lane, spool->lane.epoch, to);
+    struct entry_key a = entry_key(spool->options.lane, spool->lane.key_epoch, from);
+    struct entry_key b = entry_key(spool->options.lane, spool->lane.key_epoch, to);
     return store_foreach(spool->store, spool->options.table, entry_key_slice(&a), entry_key_slice(&b), add_to_tally,
                          ret_tally);
 }
 
-static enum err delete_numbers(const struct spool *spool, struct store_batch *batch, uint64_t from, uint64_t to)
+static enum err delete_places(const struct spool *spool, struct store_batch *batch, uint64_t from, uint64_t to)
 {
-    struct entry_key a = entry_key(spool->options.lane, spool->lane.epoch, from);
-    struct entry_key b = entry_key(spool->options.lane, spool->lane.epoch, to);
+    struct entry_key a = entry_key(spool->options.lane, spool->lane.key_epoch, from);
+    struct entry_key b = entry_key(spool->options.lane, spool->lane.key_epoch, to);
     return store_delete_range(batch, spool->options.table, entry_key_slice(&a), entry_key_slice(&b));
 }
 
 /* ---- trimming and dropping ---- */
-/* Puts the deletions of everything up to upto, which is a last number of an entry, and the record that says so. */
+/* Puts the deletions of everything up to upto, which is a last place of an entry, and the record that says so. */
 static enum err put_trim(struct spool *spool, struct store_batch *batch, uint64_t upto)
 {
     struct lane after = spool->lane;
     after.trimmed = upto;
-    TRY(delete_numbers(spool, batch, 0, upto));
+    TRY(delete_places(spool, batch, 0, upto));
     return meta_put(batch, &spool->options, &after);
 }
 
 enum err spool_trim(struct spool *spool, struct store_batch *batch, uint64_t upto)
 {
     struct lane *lane = &spool->lane;
-    upto = min_u64(upto, lane->durable);
+    upto = min_u64(place_of(lane, upto), lane->durable);
     if (upto <= lane->trimmed || spool->staging) {
         return OK; /* a rebase under way replaces what would be trimmed */
     }
@@ -232,14 +239,14 @@ enum err spool_drop_oldest(struct spool *spool, struct store_batch *batch, uint6
                            uint64_t *ret_first, uint64_t *ret_last)
 {
     struct lane *lane = &spool->lane;
-    *ret_first = lane->trimmed + 1;
-    *ret_last = lane->trimmed;
+    *ret_first = lane->trimmed - lane->shift + 1;
+    *ret_last = lane->trimmed - lane->shift;
     uint64_t room = spool->options.max_bytes != 0 ? spool_room(spool) : 0;
     if (room >= bytes || spool->staging) {
         return OK;
     }
     struct tally t;
-    TRY(tally(spool, lane->trimmed + 1, min_u64(keep_above, lane->durable), bytes - room, &t));
+    TRY(tally(spool, lane->trimmed + 1, min_u64(place_of(lane, keep_above), lane->durable), bytes - room, &t));
     if (t.last <= lane->trimmed) {
         return OK;
     }
@@ -247,13 +254,13 @@ enum err spool_drop_oldest(struct spool *spool, struct store_batch *batch, uint6
     begin_dropping(spool, batch);
     spool->drop_first = lane->trimmed + 1;
     spool->drop_last = t.last;
-    *ret_last = t.last;
+    *ret_last = t.last - lane->shift;
     lane->trimmed = t.last;
     lane->bytes -= min_u64(t.bytes, lane->bytes);
     return OK;
 }
 
-/* An entry ends with this number. */
+/* An entry ends at this place. */
 static enum err check_boundary(const struct spool *spool, uint64_t last)
 {
     if (last == spool->lane.trimmed) {
@@ -273,9 +280,11 @@ static bool was_just_dropped(const struct spool *spool, const struct store_batch
 enum err spool_replace(struct spool *spool, struct store_batch *batch, uint64_t first, uint64_t last, struct slice body)
 {
     struct lane *lane = &spool->lane;
-    if (first == 0 || last < first || last > lane->durable || body.len > SPOOL_BODY_MAX) {
+    if (first == 0 || last < first || last > spool_durable(spool) || body.len > SPOOL_BODY_MAX) {
         return ERR_RANGE;
     }
+    first = place_of(lane, first);
+    last = place_of(lane, last);
     if (spool->staging) {
         return ERR_AGAIN;
     }
@@ -292,9 +301,9 @@ enum err spool_replace(struct spool *spool, struct store_batch *batch, uint64_t 
         TRY(check_boundary(spool, last));
         TRY(tally(spool, first, last, UINT64_MAX, &t));
     }
-    TRY(delete_numbers(spool, batch, first, last));
-    struct entry_key key = entry_key(spool->options.lane, lane->epoch, last);
-    TRY(entry_put(batch, spool->options.table, spool->options.aead, &key, ENTRY_PLAIN, first, body));
+    TRY(delete_places(spool, batch, first, last));
+    struct entry_key key = entry_key(spool->options.lane, lane->key_epoch, last);
+    TRY(entry_put(batch, spool->options.table, spool->options.aead, &key, first, body));
     if (dropped) {
         struct lane after = *lane;
         after.trimmed = first - 1;
@@ -325,53 +334,47 @@ enum err spool_create(struct spool *spool, struct store_batch *batch)
         return ERR_CONFLICT;
     }
     struct lane lane = {.epoch = loop_random(spool->loop), .next = 1};
+    lane.key_epoch = lane.epoch;
     TRY(meta_put(batch, &spool->options, &lane));
     stage(spool, batch, &lane);
     return OK;
 }
 
-struct rebase {
-    struct spool *spool;
-    struct store_batch *batch;
-    uint64_t keep_above;
-    struct lane lane;
-    enum err err;
-};
-
-static bool copy_entry(void *arg, const struct spool_entry *entry)
+/* Numbers begin anew behind place `keep`; with nothing behind it the places do as well. */
+static enum err rebased(const struct spool *spool, uint64_t keep, struct lane *ret_lane)
 {
-    struct rebase *r = arg;
-    const struct spool_options *o = &r->spool->options;
-    uint64_t first = r->lane.next;
-    uint64_t last = first + (entry->last - max_u64(entry->first - 1, r->keep_above)) - 1;
-    struct entry_key key = entry_key(o->lane, r->lane.epoch, last);
-    uint8_t format = entry->damaged ? ENTRY_LOST : ENTRY_PLAIN;
-    r->err = entry_put(r->batch, o->table, o->aead, &key, format, first, entry->body);
-    r->lane.next = last + 1;
-    r->lane.durable = last;
-    r->lane.bytes += entry_bytes(entry->damaged ? NULL : o->aead, entry->body.len);
-    return r->err == OK;
+    *ret_lane = (struct lane){.epoch = loop_random(spool->loop), .origin = spool->lane.epoch, .next = 1};
+    ret_lane->key_epoch = ret_lane->epoch;
+    if (ret_lane->epoch == spool->lane.epoch || ret_lane->epoch == spool->lane.key_epoch) {
+        return ERR_AGAIN; /* once in 2^63 */
+    }
+    if (keep < spool->lane.durable) {
+        struct tally t;
+        TRY(tally(spool, keep + 1, spool->lane.durable, UINT64_MAX, &t));
+        ret_lane->key_epoch = spool->lane.key_epoch;
+        ret_lane->shift = ret_lane->trimmed = keep;
+        ret_lane->durable = spool->lane.durable;
+        ret_lane->next = spool->lane.next;
+        ret_lane->bytes = t.bytes;
+    }
+    return OK;
 }
 
 enum err spool_rebase(struct spool *spool, struct store_batch *batch, uint64_t keep_above)
 {
-    if (spool->lane.epoch == 0 || spool->staging || spool->ring_count > 0 || spool->dropping) {
+    struct lane *lane = &spool->lane;
+    if (lane->epoch == 0 || spool->staging || spool->ring_count > 0 || spool->dropping) {
         return ERR_AGAIN;
     }
-    struct rebase r = {.spool = spool,
-                       .batch = batch,
-                       .keep_above = max_u64(keep_above, spool->lane.trimmed),
-                       .lane = {.epoch = loop_random(spool->loop), .origin = spool->lane.epoch, .next = 1}};
-    if (r.lane.epoch == spool->lane.epoch) {
-        return ERR_AGAIN; /* once in 2^64 */
+    uint64_t keep = min_u64(max_u64(place_of(lane, keep_above), lane->trimmed), lane->durable);
+    struct lane next;
+    TRY(rebased(spool, keep, &next));
+    TRY(delete_places(spool, batch, 0, keep < lane->durable ? keep : UINT64_MAX));
+    TRY(meta_put(batch, &spool->options, &next));
+    if (next.key_epoch == next.epoch) {
+        TRY(meta_drop_copy(batch, &spool->options));
     }
-    if (r.keep_above < spool->lane.durable) {
-        TRY(spool_read(spool, r.keep_above + 1, copy_entry, &r));
-        TRY(r.err);
-    }
-    TRY(delete_numbers(spool, batch, 0, UINT64_MAX));
-    TRY(meta_put(batch, &spool->options, &r.lane));
-    stage(spool, batch, &r.lane);
+    stage(spool, batch, &next);
     return OK;
 }
 
@@ -414,7 +417,7 @@ static void settle_good(struct spool *spool, uint64_t last)
     if (spool->staging) {
         return; /* the ring belongs to what is staged; this was an earlier trim */
     }
-    settle_appends(spool, last);
+    settle_appends(spool, place_of(&spool->lane, last));
     if (spool->dropping && concerns(spool, spool->drop_serial)) {
         spool->dropping = false;
         spool->patch.last = 0;

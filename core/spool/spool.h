@@ -19,9 +19,11 @@
  *                                                 value = format u8 | first u64le | crc32c u32le | body
  *                 meta table:                     key   = "spool/" lane u8
  *                                                 value = version u8 | epoch u64le | trimmed u64le | origin u64le |
- *                                                         crc32c u32le
- * format: 1 plain body, 2 body = nonce | ciphertext | tag, 3 no body: the entry was damaged when spool_rebase
- * copied it. A meta record that does not verify is put together again from the keys of the entries.
+ *                                                         (version 2: key epoch u64le | shift u64le |) crc32c u32le
+ * format: 1 plain body, 2 body = nonce | ciphertext | tag. A meta record that does not verify is put together again
+ * from the keys of the entries. Version 2 is that of a lane that was rebased: entries keep the key epoch and the
+ * place that they were written with, number = place - shift, trimmed is a place; it is kept a second time under
+ * "spool+" lane u8.
  *
  * Batches: the caller owns the batch, so that other keys go into the same transaction. Call spool_settle in done.
  * When a commit fails the store fails every batch begun before that was told (store.h); so a caller that keeps
@@ -94,7 +96,7 @@ enum err spool_replace(struct spool *spool, struct store_batch *batch, uint64_t 
                        struct slice body) MUST_CHECK;
 /* Begins a new epoch: entries above keep_above are renumbered from 1, the rest is deleted. For a store restored from an
  * old image. Valid after the commit and spool_settle; until then nothing is readable, and appends go to the new epoch.
- * ERR_AGAIN while appends are not settled. The commit needs room for what is kept a second time (ERR_FULL). */
+ * ERR_AGAIN while appends are not settled. Moves no entry, so it takes no room: a full store can be rebased. */
 enum err spool_rebase(struct spool *spool, struct store_batch *batch, uint64_t keep_above) MUST_CHECK;
 
 struct spool_entry {

@@ -17,7 +17,6 @@ enum {
     ENTRY_HEAD_BYTES = 13, /* format, first, crc32c */
     ENTRY_PLAIN = 1,
     ENTRY_SEALED = 2,
-    ENTRY_LOST = 3,
 };
 
 /* ---- entry.c ---- */
@@ -33,22 +32,31 @@ static inline struct slice entry_key_slice(const struct entry_key *key)
 bool entry_key_parse(struct slice key, uint8_t lane, uint64_t epoch, uint64_t *ret_last);
 /* Bytes that an entry takes in the store. */
 size_t entry_bytes(const struct crypt_aead *aead, size_t body_len);
-/* Puts an entry into batch. format: ENTRY_PLAIN (becomes ENTRY_SEALED with a key) or ENTRY_LOST. */
+/* Puts an entry into batch. */
 enum err entry_put(struct store_batch *batch, unsigned table, struct crypt_aead *aead, const struct entry_key *key,
-                   uint8_t format, uint64_t first, struct slice body) MUST_CHECK;
+                   uint64_t first, struct slice body) MUST_CHECK;
 enum entry_state { ENTRY_GOOD, ENTRY_DAMAGED, ENTRY_WRONG_KEY, ENTRY_NO_MEMORY };
 /* Verifies; *ret_body is borrowed from value, or from plain when it had to be decrypted. */
 enum entry_state entry_open(struct slice key, struct slice value, struct crypt_aead *aead, struct buffer *plain,
                             uint64_t *ret_first, struct slice *ret_body) MUST_CHECK;
 
 /* ---- meta.c ---- */
+
+/* Places and numbers. An entry stays where it was written: at its place, under the epoch that was in force then. After a
+ * rebase numbers begin at 1 again, places do not: number = place - shift. Everything in here is in places; spool.c and
+ * read.c translate at the public functions. */
 struct lane {
     uint64_t epoch; /* 0 = none yet */
     uint64_t origin;
+    uint64_t key_epoch; /* in the entries' keys; epoch, unless the lane was rebased */
+    uint64_t shift;     /* <= trimmed */
     uint64_t trimmed, durable, next;
     uint64_t bytes; /* of the durable entries above trimmed */
 };
+/* A rebased lane's record is kept twice, since what keys tell is not enough to put it together again. */
 enum err meta_put(struct store_batch *batch, const struct spool_options *options, const struct lane *lane) MUST_CHECK;
+/* Takes the copy away, for a lane that is rebased no longer. */
+enum err meta_drop_copy(struct store_batch *batch, const struct spool_options *options) MUST_CHECK;
 /* What the committed record says; 0 without one. */
 uint64_t meta_trimmed(struct store *store, const struct spool_options *options);
 /* Reads the lane's state from the store. */
@@ -68,7 +76,7 @@ struct spool {
     struct lane lane;
     bool repaired;
 
-    /* Appended, not durable: a ring, oldest first. */
+    /* Appended, not durable: a ring, oldest first. Places, as all below. */
     struct pending *ring; /* owned */
     size_t ring_head, ring_count, ring_cap; /* cap is a power of two */
     uint64_t pending_bytes;
@@ -92,7 +100,7 @@ struct spool {
 };
 
 /* ---- read.c ---- */
-/* Last number of the entry before the one that ends with `last`, or trimmed. */
+/* Last place of the entry before the one that ends with `last`, or trimmed. */
 enum err read_predecessor(struct spool *spool, uint64_t last, uint64_t *ret_last) MUST_CHECK;
 
 #endif

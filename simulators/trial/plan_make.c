@@ -260,6 +260,21 @@ static enum err add_companions(struct chance *c, struct plan *p, const struct pl
     return OK;
 }
 
+/* Nobody hears of the old image before its store is full. */
+static enum err add_silence(struct chance *c, struct plan *p, const struct plan_entry *image)
+{
+    struct plan_entry e = {.kind = PLAN_LINK, .value = BUS_LINK_DOWN, .at_us = image->at_us};
+    memcpy(e.target, image->target, sizeof(e.target));
+    e.for_us = spread(c, SECOND_US, (p->length_us - image->at_us) / 2 + 2 * SECOND_US);
+    if (!plan_has(p, &e)) {
+        return OK; /* the bridge speaks to nobody above it */
+    }
+    TRY(plan_add(p, &e));
+    struct plan_entry faster = {.kind = PLAN_PERIOD, .at_us = image->at_us, .for_us = e.for_us, .target = "device-*"};
+    faster.value = max_i64(p->world.period_us / 5, 20 * MS_US);
+    return one_in(c, 2) ? plan_add(p, &faster) : OK;
+}
+
 static enum err add_image(struct chance *c, struct plan *p, enum tier tier)
 {
     struct plan_entry e = {.kind = PLAN_WIPE, .at_us = (int64_t)below(c, (uint64_t)p->length_us)};
@@ -276,6 +291,9 @@ static enum err add_image(struct chance *c, struct plan *p, enum tier tier)
     TRY(plan_add(p, &e));
     e.kind = PLAN_RESTORE;
     e.at_us = taken_us + spread(c, MS_US, later_us);
+    if (one_in(c, 3)) {
+        TRY(add_silence(c, p, &e));
+    }
     TRY(add_companions(c, p, &e));
     return plan_add(p, &e);
 }
@@ -288,6 +306,10 @@ static enum err add_images(struct chance *c, struct plan *p)
     struct plan_entry alarm = {.kind = PLAN_ALARM, .at_us = SECOND_US, .target = "device-*"};
     enum tier tier = (enum tier)below(c, TIER_BRIDGE + 1);
     TRY(plan_add(p, &alarm));
+    if (one_in(c, 2)) {
+        uint64_t *const stores[] = {&p->world.device_store_bytes, &p->world.gateway_store_bytes};
+        *stores[tier != TIER_DEVICE] = (uint64_t)spread(c, 128 << 10, 512 << 10);
+    }
     unsigned count = 1 + (unsigned)below(c, 3);
     for (unsigned i = 0; i < count; i++) {
         TRY(add_image(c, p, tier));

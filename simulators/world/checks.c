@@ -254,29 +254,12 @@ static enum manifest_what what_of(struct slice record)
                                      : MANIFEST_OTHER;
 }
 
-/* A gap that was written in an earlier epoch keeps the numbers it had there when the lane begins a new one. */
-static void find_origin(struct node *n, const struct entry *e, struct manifest_line *line)
-{
-    uint64_t first, last;
-    if (line->what != MANIFEST_RANGE || !ledger_range(e->body, &first, &last) ||
-        (first == e->first && last == e->last)) {
-        return;
-    }
-    const struct manifest_line *before = manifest_find_range(n->world->manifest, node_index(n), e->lane,
-                                                             n->seen_epoch[e->lane], line->content);
-    line->elsewhere = true;
-    line->from_epoch = before != NULL ? before->from_epoch : n->seen_epoch[e->lane];
-    line->from_first = before != NULL ? before->from_first : first;
-    line->from_last = before != NULL ? before->from_last : last;
-}
-
 static void on_device_put(struct node *n, const struct entry *e, bool undone)
 {
     struct world *w = n->world;
     struct manifest_line line = {.first = e->first,
                                  .last = e->last,
                                  .what = what_of(e->body),
-                                 .content = ledger_key(node_index(n), e->body),
                                  .from = (uint16_t)node_index(n),
                                  .from_lane = e->lane,
                                  .from_epoch = e->epoch,
@@ -284,10 +267,10 @@ static void on_device_put(struct node *n, const struct entry *e, bool undone)
                                  .from_last = e->last};
     checks_digest(w, checks_hash(2 + undone, e->body));
     if (line.what == MANIFEST_RECORD) {
+        line.content = ledger_key(node_index(n), e->body);
         (undone ? ledger_undone : ledger_durable)(w->ledger, node_index(n), e->body);
     }
     if (!undone) {
-        find_origin(n, e, &line);
         manifest_put(w->manifest, node_index(n), e->lane, e->epoch, &line);
     }
 }
@@ -313,10 +296,27 @@ static void on_gateway_put(struct node *n, const struct entry *e)
     manifest_put(w->manifest, node_index(n), e->lane, e->epoch, &line);
 }
 
+/* A lane's record: version u8 | epoch u64le | trimmed | origin | key epoch | shift | crc (core/spool/spool.h). */
+static void on_lane(struct node *n, struct slice key, struct slice value)
+{
+    if (key.len != 7 || memcmp(key.ptr, "spool/", 6) != 0 || value.len == 0 || value.ptr[0] != 2) {
+        return;
+    }
+    struct cursor c = cursor_of(value);
+    (void)cursor_u8(&c);
+    uint64_t epoch = cursor_u64le(&c);
+    (void)cursor_bytes(&c, 16);
+    uint64_t key_epoch = cursor_u64le(&c), shift = cursor_u64le(&c);
+    manifest_alias(n->world->manifest, node_index(n), key.ptr[6], epoch, key_epoch, shift);
+}
+
 static void on_put(void *arg, unsigned table, struct slice key, struct slice value, bool undone)
 {
     struct node *n = arg;
     struct entry e;
+    if (table == REPORT_TABLE_META && !undone) { /* the second of every store */
+        on_lane(n, key, value);
+    }
     if (table != REPORT_TABLE_SPOOL || !entry_of(key, value, &e)) { /* the spool's table is the first of every store */
         return;
     }

@@ -253,15 +253,12 @@ static uint64_t spans_uncovered(const struct spans *s, uint64_t first, uint64_t 
     return uncovered;
 }
 
-/* A device's gap: its records are declared lost, and those of older gaps that it has swallowed. */
+/* A device's gap: its records are declared lost. */
 static void declare_record(void *arg, const struct manifest_line *line)
 {
     struct judge *j = arg;
     if (line->what == MANIFEST_RECORD) {
         ledger_declared(j->world->ledger, line->from, line->content);
-    } else if (line->elsewhere) {
-        manifest_foreach(j->world->manifest, line->from, line->from_lane, line->from_epoch, line->from_first,
-                         line->from_last, declare_record, j);
     }
 }
 

@@ -99,25 +99,17 @@ static struct slot *slot_of(struct ledger *l, unsigned owner, struct slice recor
 /* Field numbers of Record (proto/schema/weir.proto): the kind follows schema and span. */
 enum { FIELD_BLOCK = 10, FIELD_HEALTH = 12, FIELD_GAP = 13, FIELD_SUPPRESSED = 14 };
 
-/* ret_cursor stands behind the kind's tag. */
-static uint64_t kind_at(struct slice record, struct cursor *ret_cursor)
+static uint64_t kind_of(struct slice record)
 {
-    struct cursor *c = ret_cursor;
-    *c = cursor_of(record);
-    while (!c->failed && cursor_left(c) > 0) {
-        uint64_t tag = cursor_varint(c);
+    struct cursor c = cursor_of(record);
+    while (!c.failed && cursor_left(&c) > 0) {
+        uint64_t tag = cursor_varint(&c);
         if ((tag & 7) != 0) {
             return tag >> 3;
         }
-        (void)cursor_varint(c);
+        (void)cursor_varint(&c);
     }
     return 0;
-}
-
-static uint64_t kind_of(struct slice record)
-{
-    struct cursor c;
-    return kind_at(record, &c);
 }
 
 bool ledger_counts(struct slice record)
@@ -130,21 +122,6 @@ bool ledger_is_range(struct slice record)
 {
     uint64_t kind = kind_of(record);
     return kind == FIELD_GAP || kind == FIELD_SUPPRESSED;
-}
-
-bool ledger_range(struct slice record, uint64_t *ret_first, uint64_t *ret_last)
-{
-    struct cursor c;
-    if (!ledger_is_range(record)) {
-        return false;
-    }
-    (void)kind_at(record, &c);
-    (void)cursor_varint(&c); /* length; then from = field 1, to = field 2 */
-    bool from = cursor_varint(&c) == 1 << 3;
-    *ret_first = cursor_varint(&c);
-    bool to = cursor_varint(&c) == 2 << 3;
-    *ret_last = cursor_varint(&c);
-    return from && to && !c.failed;
 }
 
 void ledger_durable(struct ledger *l, unsigned owner, struct slice record)

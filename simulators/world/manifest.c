@@ -4,7 +4,8 @@
  * this the checker knows which records were declared lost, and need not take a gap's length for an excuse.
  *
  * In: every entry that a disk takes in (device: a Record, gateway and bridge: a Forward). One page per node, lane and
- * epoch, its lines in the order of their numbers; a number that is put again after a failed commit replaces its line.
+ * epoch, its lines in the order of their places (core/spool); a place that is put again after a failed commit replaces its
+ * line.
  */
 #include <uthash.h>
 
@@ -17,6 +18,7 @@ struct page_key {
 };
 struct page {
     struct page_key key;
+    uint64_t alias_of, shift; /* the epoch under which the lines are; 0 = this one */
     struct manifest_line *lines; /* owned; by last */
     size_t count, cap;
     UT_hash_handle hh;
@@ -105,23 +107,23 @@ void manifest_put(struct manifest *m, unsigned node, uint8_t lane, uint64_t epoc
     p->lines[p->count++] = *line;
 }
 
+void manifest_alias(struct manifest *m, unsigned node, uint8_t lane, uint64_t epoch, uint64_t key_epoch, uint64_t shift)
+{
+    struct page *p = page_of(m, node, lane, epoch);
+    p->alias_of = key_epoch;
+    p->shift = shift;
+}
+
 void manifest_foreach(const struct manifest *m, unsigned node, uint8_t lane, uint64_t epoch, uint64_t first,
                       uint64_t last, void (*fn)(void *arg, const struct manifest_line *line), void *arg)
 {
     const struct page *p = find(m, node, lane, epoch);
+    if (p != NULL && p->alias_of != 0) {
+        first += p->shift;
+        last += p->shift;
+        p = find(m, node, lane, p->alias_of);
+    }
     for (size_t i = p != NULL ? seek(p, first) : 0; p != NULL && i < p->count && p->lines[i].first <= last; i++) {
         fn(arg, &p->lines[i]);
     }
-}
-
-const struct manifest_line *manifest_find_range(const struct manifest *m, unsigned node, uint8_t lane, uint64_t epoch,
-                                                uint64_t content)
-{
-    const struct page *p = find(m, node, lane, epoch);
-    for (size_t i = 0; p != NULL && i < p->count; i++) {
-        if (p->lines[i].what == MANIFEST_RANGE && p->lines[i].content == content) {
-            return &p->lines[i];
-        }
-    }
-    return NULL;
 }

@@ -113,11 +113,10 @@ uint64_t checks_hash(uint64_t seed, struct slice bytes);
 /* ---- manifest.c ---- */
 enum manifest_what { MANIFEST_RECORD /* must arrive as it is */, MANIFEST_OTHER /* a description */, MANIFEST_RANGE /* gap */ };
 struct manifest_line {
-    uint64_t first, last; /* numbers in the node's own stream */
+    uint64_t first, last; /* places in the node's own stream */
     enum manifest_what what;
-    uint64_t content;     /* ledger_key */
+    uint64_t content;     /* MANIFEST_RECORD: ledger_key */
     bool hop;             /* of a gateway or bridge: a Forward of a hop's own stream */
-    bool elsewhere;       /* a device's range whose numbers are those of an earlier epoch: from_* has them */
     uint16_t from;        /* whose it is: index of the node */
     uint8_t from_lane;
     uint64_t from_epoch, from_first, from_last; /* its numbers there */
@@ -127,10 +126,10 @@ enum err manifest_new(struct manifest **ret_manifest) MUST_CHECK;
 void manifest_free(struct manifest *manifest);
 void manifest_put(struct manifest *manifest, unsigned node, uint8_t lane, uint64_t epoch,
                   const struct manifest_line *line);
-/* The line of a range with this content; NULL when there is none. Borrowed until the next put. */
-const struct manifest_line *manifest_find_range(const struct manifest *manifest, unsigned node, uint8_t lane,
-                                                uint64_t epoch, uint64_t content);
-/* Lines that touch first..last. */
+/* The lane has begun a new epoch without moving its entries (core/spool): number n stands in page key_epoch, at n + shift. */
+void manifest_alias(struct manifest *manifest, unsigned node, uint8_t lane, uint64_t epoch, uint64_t key_epoch,
+                    uint64_t shift);
+/* Lines that touch the numbers first..last. */
 void manifest_foreach(const struct manifest *manifest, unsigned node, uint8_t lane, uint64_t epoch, uint64_t first,
                       uint64_t last, void (*fn)(void *arg, const struct manifest_line *line), void *arg);
 
@@ -141,8 +140,6 @@ void ledger_free(struct ledger *ledger);
 /* Whether a Record is one that must arrive as it is: a block, an event, a health report. */
 bool ledger_counts(struct slice record);
 bool ledger_is_range(struct slice record); /* a gap, or suppressed */
-/* The numbers that it names; false when it is none. */
-bool ledger_range(struct slice record, uint64_t *ret_first, uint64_t *ret_last);
 /* What stands for a record. owner: the device's index. */
 uint64_t ledger_key(unsigned owner, struct slice record);
 void ledger_durable(struct ledger *ledger, unsigned owner, struct slice record);

@@ -27,10 +27,16 @@ class Failing:
         with open(self.path, "r+b") as f:
             self.map = mmap.mmap(f.fileno(), 0)
 
-    def argv(self, argv):
-        asan = os.environ.get("ASAN_OPTIONS", "")
+    def argv(self, argv, leaks=()):
+        """leaks: names of functions or libraries whose leaks are not looked at."""
+        asan, lsan = os.environ.get("ASAN_OPTIONS", ""), os.environ.get("LSAN_OPTIONS", "")
+        extra = []
+        if leaks:
+            file = self.path.with_suffix(".leaks")
+            file.write_text("".join(f"leak:{name}\n" for name in leaks))
+            extra = [f"LSAN_OPTIONS={lsan + ':' if lsan else ''}suppressions={file}:print_suppressions=0"]
         return ["env", f"LD_PRELOAD={self.library}", f"WEIR_FAILING={self.path}",
-                f"ASAN_OPTIONS={asan + ':' if asan else ''}verify_asan_link_order=0", *argv]
+                f"ASAN_OPTIONS={asan + ':' if asan else ''}verify_asan_link_order=0", *extra, *argv]
 
     def get(self, name):
         return struct.unpack_from("<Q", self.map, 8 * NUMBERS.index(name))[0]

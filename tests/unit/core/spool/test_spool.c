@@ -417,6 +417,74 @@ static void a_rebase_renumbers_what_is_kept_in_a_new_epoch(void **state)
     world_end(&w);
 }
 
+static void a_rebased_lane_goes_on_as_any_other(void **state)
+{
+    (void)state;
+    struct world w;
+    world_begin(&w, NULL);
+    world_create(&w);
+    world_fill(&w, "abcdef");
+    for (unsigned round = 0; round < 3; round++) { /* twice renumbered, thrice */
+        struct store_batch *batch = world_batch(&w);
+        CHECK_OK(spool_rebase(w.spool, batch, 1));
+        CHECK_OK(world_commit(&w, batch));
+        world_fill(&w, round % 2 ? "x" : "y");
+        world_restart(&w);
+    }
+    CHECK_STR(world_list(&w, 0), "1:d 2:e 3:f 4:y 5:x 6:y ");
+    CHECK_STR(world_list(&w, 5), "5:x 6:y ");
+    CHECK_INT(spool_durable(w.spool), 6);
+    uint64_t first, last;
+    struct store_batch *batch = world_batch(&w);
+    CHECK_OK(spool_trim(w.spool, batch, 1));
+    CHECK_OK(world_commit(&w, batch));
+    CHECK_INT(spool_trimmed(w.spool), 1);
+    batch = world_batch(&w);
+    CHECK_OK(spool_drop_oldest(w.spool, batch, 1, 99, &first, &last));
+    CHECK_INT(first, 2);
+    CHECK_INT(last, 2);
+    CHECK_OK(spool_replace(w.spool, batch, first, last, slice_str("gap")));
+    CHECK_OK(world_commit(&w, batch));
+    batch = world_batch(&w);
+    CHECK_ERR(spool_replace(w.spool, batch, 6, 7, slice_str("gap")), ERR_RANGE);
+    CHECK_OK(spool_replace(w.spool, batch, 3, 5, slice_str("gap")));
+    CHECK_OK(world_commit(&w, batch));
+    CHECK_STR(world_list(&w, 0), "2:gap 3-5:gap 6:y ");
+    CHECK_INT(spool_next(w.spool), 7);
+    world_restart(&w);
+    CHECK_STR(world_list(&w, 0), "2:gap 3-5:gap 6:y ");
+    CHECK_INT(spool_trimmed(w.spool), 1);
+    world_end(&w);
+}
+
+/* An image is restored, nobody hears it for long, its store fills up; then it is found out. There is no room for anything
+ * a second time, and nothing but the new epoch can ever make room. */
+static void a_full_store_can_be_rebased(void **state)
+{
+    (void)state;
+    struct world w;
+    world_begin(&w, NULL);
+    world_create(&w);
+    struct store_usage usage;
+    char body[200] = "";
+    for (enum err err = OK; err == OK;) {
+        struct store_batch *batch = world_batch(&w);
+        uint64_t number;
+        CHECK_OK(spool_append(w.spool, batch, 1, slice_of(body, sizeof body), &number));
+        err = world_commit(&w, batch);
+    }
+    store_usage(w.store, &usage);
+    CHECK(usage.used_bytes > usage.cap_bytes / 100 * 98);
+    uint64_t durable = spool_durable(w.spool);
+    struct store_batch *batch = world_batch(&w);
+    CHECK_OK(spool_rebase(w.spool, batch, 3));
+    CHECK(store_batch_bytes(batch) < 500);
+    CHECK_OK(world_commit(&w, batch));
+    CHECK_INT(spool_durable(w.spool), durable - 3);
+    CHECK_INT(spool_next(w.spool), durable - 2);
+    world_end(&w);
+}
+
 static void a_rebase_that_fails_leaves_the_old_epoch(void **state)
 {
     (void)state;
@@ -519,6 +587,8 @@ int main(void)
         cmocka_unit_test(a_gap_takes_the_place_of_what_was_dropped),
         cmocka_unit_test(a_range_is_replaced_whole_or_not_at_all),
         cmocka_unit_test(a_rebase_renumbers_what_is_kept_in_a_new_epoch),
+        cmocka_unit_test(a_rebased_lane_goes_on_as_any_other),
+        cmocka_unit_test(a_full_store_can_be_rebased),
         cmocka_unit_test(a_rebase_that_fails_leaves_the_old_epoch),
         cmocka_unit_test(a_rebase_waits_for_appends_and_is_not_mistaken_for_a_trim_before_it),
         cmocka_unit_test(lanes_share_a_table_without_touching_each_other),
