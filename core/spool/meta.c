@@ -60,8 +60,8 @@ enum err meta_drop_copy(struct store_batch *batch, const struct spool_options *o
     return store_delete(batch, options->meta_table, meta_key(options->lane, META_COPY, key_bytes));
 }
 
-/* ERR_MALFORMED: its checksum (the last four bytes, in every version) differs, or it cannot be. ERR_UNSUPPORTED: a later
- * version. */
+/* ERR_MALFORMED: its checksum (the last four bytes, in every version) differs, or it cannot be. ERR_UNSUPPORTED: a
+ * later version. */
 static enum err parse_record(struct slice key, struct slice value, struct lane *ret_lane)
 {
     uint32_t crc = 0;

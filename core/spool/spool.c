@@ -6,8 +6,8 @@
  *   trim     trimmed moves at once; keys go with the batch. A trim always deletes from the beginning of the epoch, so
  *            one whose batch failed is made good by the next.
  *   drop     as a trim, but taken back on failure: its gap record went down with it
- *   create,  a second lane state is staged; it takes the first one's place on settle(OK) of its own batch. A rebase moves
- *   rebase   no entry: the record says that numbers begin anew behind a place (spool_internal.h)
+ *   create,  a second lane state is staged; it takes the first one's place on settle(OK) of its own batch. A rebase
+ *   rebase   moves no entry: the record says that numbers begin anew behind a place (spool_internal.h)
  * Whether a settle is that of the batch in question is asked of the store (store_telling): trims under way before a
  * rebase settle as well.
  */

@@ -42,9 +42,9 @@ enum entry_state entry_open(struct slice key, struct slice value, struct crypt_a
 
 /* ---- meta.c ---- */
 
-/* Places and numbers. An entry stays where it was written: at its place, under the epoch that was in force then. After a
- * rebase numbers begin at 1 again, places do not: number = place - shift. Everything in here is in places; spool.c and
- * read.c translate at the public functions. */
+/* Places and numbers. An entry stays where it was written: at its place, under the epoch that was in force then. After
+ * a rebase numbers begin at 1 again, places do not: number = place - shift. Everything in here is in places; spool.c
+ * and read.c translate at the public functions. */
 struct lane {
     uint64_t epoch; /* 0 = none yet */
     uint64_t origin;

@@ -177,8 +177,8 @@ static uint64_t cap_bytes(const struct store_disk *disk)
     return disk->size_bytes / 100 * STORE_CAP_PCT;
 }
 
-/* As in LMDB what a transaction frees is not free within it: before the last moment old and new stand side by side, in a
- * map that is an eighth larger than the file. */
+/* As in LMDB what a transaction frees is not free within it: until its end old and new stand side by side, in a map
+ * that is an eighth larger than the file. */
 static uint64_t map_bytes(const struct store_disk *disk)
 {
     return disk->size_bytes + disk->size_bytes / 8;

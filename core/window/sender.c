@@ -19,12 +19,12 @@ static bool window_open(const struct window_sender *s)
            (s->flight_count == 0 || s->flight_bytes < s->allowed_bytes);
 }
 
-/* As on a link of which nothing is known. */
-static void allow_first(struct window_sender *s)
+/* Begins small again; up to `known` it may grow without a measurement. */
+static void allow_first(struct window_sender *s, uint64_t known)
 {
     uint64_t max = s->options.max_bytes;
     s->allowed_bytes = s->options.max_queue_us > 0 ? min_u64(ALLOWED_LEAST, max) : max;
-    s->min_rtt_us = 0;
+    s->known_bytes = max_u64(known, s->allowed_bytes);
 }
 
 uint64_t window_sender_frame_bytes(const struct window_sender *s)
@@ -32,13 +32,8 @@ uint64_t window_sender_frame_bytes(const struct window_sender *s)
     return s->options.max_queue_us > 0 ? max_u64(s->allowed_bytes / 2, FRAME_LEAST) : UINT64_MAX;
 }
 
-static void grow_allowed(struct window_sender *s, uint64_t bytes)
-{
-    s->allowed_bytes = min_u64(s->allowed_bytes + bytes, s->options.max_bytes);
-}
-
-/* acked bytes left; under_way: when the youngest of their frames was sent; rtt_us 0 = no sample (repeated frames: they
- * were allowed before, so what grows here is bounded by that). An allowance that was not used up says nothing. */
+/* acked bytes left; under_way: when the youngest of their frames was sent; rtt_us 0 = no sample (repeated frames). An
+ * allowance that was not used up says nothing. */
 static void adapt_allowed(struct window_sender *s, uint64_t acked, uint64_t under_way, int64_t rtt_us)
 {
     int64_t queue_us = s->options.max_queue_us;
@@ -46,7 +41,7 @@ static void adapt_allowed(struct window_sender *s, uint64_t acked, uint64_t unde
         return;
     }
     if (rtt_us == 0) {
-        grow_allowed(s, acked);
+        s->allowed_bytes = min_u64(s->allowed_bytes + acked, s->known_bytes);
         return;
     }
     s->min_rtt_us = s->min_rtt_us == 0 ? rtt_us : min_i64(s->min_rtt_us, rtt_us);
@@ -54,8 +49,11 @@ static void adapt_allowed(struct window_sender *s, uint64_t acked, uint64_t unde
     if (rtt_us > target_us) {
         uint64_t carried = (uint64_t)((double)under_way * (double)target_us / (double)rtt_us);
         s->allowed_bytes = max_u64(min_u64(s->allowed_bytes, carried), min_u64(ALLOWED_LEAST, s->options.max_bytes));
+        s->known_bytes = s->allowed_bytes;
     } else if (under_way >= s->allowed_bytes / 2) {
-        grow_allowed(s, rtt_us <= s->min_rtt_us + queue_us / 2 ? acked : acked / 8);
+        uint64_t more = rtt_us <= s->min_rtt_us + queue_us / 2 ? acked : acked / 8;
+        s->allowed_bytes = min_u64(s->allowed_bytes + more, s->options.max_bytes);
+        s->known_bytes = max_u64(s->known_bytes, s->allowed_bytes);
     }
 }
 
@@ -101,7 +99,7 @@ void window_sender_init(struct window_sender *s, const struct window_sender_opti
                                 .hold = UINT64_MAX,
                                 .rto_us = options->first_rto_us};
     s->frames = first_frames(s);
-    allow_first(s);
+    allow_first(s, 0);
 }
 
 void window_sender_hold(struct window_sender *s, uint64_t above)
@@ -126,7 +124,8 @@ void window_sender_connected(struct window_sender *s)
     }
     rewind_to_base(s);
     s->frames = first_frames(s);
-    allow_first(s);
+    allow_first(s, s->allowed_bytes); /* most likely the same link */
+    s->min_rtt_us = 0;
     s->hello_acked = false;
     s->recovering = false;
     s->probing = true;
@@ -227,11 +226,6 @@ void window_sender_sent(struct window_sender *s, uint64_t last, uint64_t bytes, 
     settle_state(s);
 }
 
-static int64_t rto_of(const struct window_sender *s)
-{
-    return min_i64(max_i64(s->srtt_us + 4 * s->rttvar_us, s->options.min_rto_us), s->options.max_rto_us);
-}
-
 /* RFC 6298 section 2; the clock's grain is far below min_rto. */
 static void sample_rtt(struct window_sender *s, int64_t rtt_us)
 {
@@ -244,7 +238,7 @@ static void sample_rtt(struct window_sender *s, int64_t rtt_us)
         s->rttvar_us += (distance - s->rttvar_us) / 4;
         s->srtt_us += (rtt_us - s->srtt_us) / 8;
     }
-    s->rto_us = rto_of(s);
+    s->rto_us = min_i64(max_i64(s->srtt_us + 4 * s->rttvar_us, s->options.min_rto_us), s->options.max_rto_us);
 }
 
 static void advance(struct window_sender *s, uint64_t hwm, int64_t now_us)
@@ -266,8 +260,6 @@ static void advance(struct window_sender *s, uint64_t hwm, int64_t now_us)
     }
     if (sent_us != 0) {
         sample_rtt(s, now_us - sent_us);
-    } else if (s->srtt_us != 0) { /* it moves: a timeout that had doubled to a minute must not decide about the next loss */
-        s->rto_us = max_i64(s->rto_us / 2, rto_of(s));
     }
     if (acked > 0) {
         adapt_allowed(s, acked, bytes_then, sent_us != 0 ? max_i64(now_us - sent_us, 1) : 0);
@@ -376,6 +368,7 @@ void window_sender_tick(struct window_sender *s, int64_t now_us)
     if (s->deadline_us != 0 && now_us >= s->deadline_us) {
         s->stats.timeouts++;
         s->frames = first_frames(s);
+        allow_first(s, s->allowed_bytes / 2);
         rewind_to_base(s);
         back_off(s);
         s->recovering = false;

@@ -74,14 +74,14 @@
  * FORGOTTEN: so also a stream that is idle, an alarm lane above all, is missed and declared. Said on every connect, when
  * another lane was asked for its hello, and now and then (core/outbox).
  *
- * Retransmission timeout: RFC 6298 (SRTT, RTTVAR, Karn's rule), bounds min_rto_us..max_rto_us. A timeout that was doubled is
- * halved again by every answer that moves base, so that a loss soon after an outage does not cost the whole of it again.
+ * Retransmission timeout: RFC 6298 (SRTT, RTTVAR, Karn's rule), bounds min_rto_us..max_rto_us.
  *
  * Bytes under way. What has been handed to the link stands before everything that comes later, an alarm of another lane
  * above all. So no more goes out than the link carries in max_queue_us beyond its own delay (after TCP Vegas, Brakmo and
  * Peterson 1995): from 4 KiB on connecting the allowance grows with every ack while the round trip stays below
  * min_rtt + max_queue_us / 2, slower up to min_rtt + max_queue_us, and above that it is cut in proportion. On a fast link it
- * ends at max_bytes after a few round trips.
+ * ends at max_bytes after a few round trips. A timeout and a new connection begin at 4 KiB again; until a frame is measured it
+ * grows up to half of what it was (the whole after a new connection) and no further.
  */
 #ifndef CORE_WINDOW_WINDOW_H
 #define CORE_WINDOW_WINDOW_H
@@ -160,6 +160,7 @@ struct window_sender {
     int64_t deadline_us; /* of the timeout; 0 = none */
     int64_t paused_until_us;
     uint64_t allowed_bytes; /* under way, as the link carries them; max_bytes without max_queue_us */
+    uint64_t known_bytes;   /* up to which it may grow without a measurement */
     int64_t min_rtt_us;     /* smallest since connecting; 0 = none yet */
     struct window_flight *flight; /* ring of options.max_frames; the owner's */
     unsigned flight_head, flight_count;

@@ -50,6 +50,24 @@ bool report_unheard(const struct report *r, char ret_why[REPORT_WHY_MAX])
 
 /* ---- bus ---- */
 
+/* The receiver has answered one lane. Another that waits out a timeout, up to a minute after a long silence, need not: it
+ * tries again at once. Once for each timeout, so that a lane that goes unanswered for reasons of its own stays slow. */
+static void wake_others(struct report *r, struct lane *answered)
+{
+    for (unsigned i = 0; i < LANE_COUNT; i++) {
+        struct lane *lane = &r->lanes[i];
+        if (lane->outbox == NULL) {
+            continue;
+        }
+        const struct window_sender *window = outbox_window(lane->outbox);
+        bool timed_out = lane->timeouts_seen != window->stats.timeouts;
+        lane->timeouts_seen = window->stats.timeouts;
+        if (lane != answered && timed_out && r->up && window->paused_until_us == 0) {
+            outbox_connected(lane->outbox);
+        }
+    }
+}
+
 static void on_message(void *arg, struct slice topic, struct slice payload, bool retained)
 {
     struct report *r = arg;
@@ -67,6 +85,7 @@ static void on_message(void *arg, struct slice topic, struct slice payload, bool
         r->stats.acks++;
         if (ack.epoch == spool_epoch(lane->spool) && ack.boot == r->boot) {
             silence_answer(&r->silence, ack.lane, ack.verdict);
+            wake_others(r, lane);
         }
         outbox_answer(lane->outbox, ack.epoch, ack.boot, ack.verdict, ack.hwm, ack.owner);
         for (unsigned i = 0; i < LANE_COUNT && ack.verdict == WINDOW_NEED_HELLO; i++) {

@@ -450,6 +450,7 @@ void report_stats(const struct report *r, struct report_stats *ret_stats)
         s->bytes = spool_bytes(lane->spool);
         s->max_bytes = lane->max_bytes;
         s->gap_numbers = lane->gap_numbers;
+        s->gap_waiting = lane->gap_last > s->acked ? lane->gap_last - max_u64(lane->gap_first - 1, s->acked) : 0;
         s->top = s->epoch ? lane_next(lane) - 1 : 0;
     }
     ret_stats->failing = r->retry_us != 0;

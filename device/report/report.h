@@ -61,6 +61,7 @@ struct report_stats {
     struct report_lane_stats {
         uint64_t epoch, top, durable, acked, bytes; /* top: highest number given, durable or not */
         uint64_t sent, max_bytes, gap_numbers; /* gap_numbers: dropped since the start */
+        uint64_t gap_waiting; /* of gap_numbers: declared, but not acknowledged yet */
     } lane[2];
 };
 

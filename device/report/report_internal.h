@@ -45,6 +45,7 @@ struct lane {
     bool squeeze;            /* the store refused a batch although the lane had room */
     bool dropping;           /* a drop is in the commit under way: no trim may go beside it */
     uint64_t gap_numbers;    /* dropped since the start */
+    uint64_t timeouts_seen;  /* of the outbox, when it was last answered or told to try at once */
     uint64_t damaged_upto;   /* damage is counted once, however often it is sent */
     bool rebase_due;         /* the receiver says that an old image of our store was restored */
     uint64_t keep_above, replaces;

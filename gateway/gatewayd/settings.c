@@ -31,7 +31,7 @@ static const struct option table[] = {
     {.name = "uplink.frames", .type = OPTION_INT, .offset = AT(uplink_frames), .min = 1, .max = WINDOW_FRAMES_MAX,
      .preset = "32", .help = "Frames under way to the parent without its answer."},
     {.name = "uplink.frame_bytes", .type = OPTION_BYTES, .offset = AT(uplink_frame_bytes), .min = 1024,
-     .max = WIRE_FRAME_MAX / 2, .preset = "32KiB", .help = "Size of a frame to the parent that is aimed at."},
+     .max = WIRE_FRAME_MAX / 2, .preset = "64KiB", .help = "Size of a frame to the parent that is aimed at."},
     {.name = "uplink.frame_entries", .type = OPTION_INT, .offset = AT(uplink_frame_entries), .min = 1,
      .max = WIRE_RECORDS_MAX, .preset = "256", .help = "Records in a frame to the parent at most."},
     {.name = "fleet.offline_after", .type = OPTION_DURATION, .offset = AT(offline_after_us), .min = 1e6, .max = 86400e6,

@@ -275,7 +275,7 @@ static enum err make_lane(struct uplink *u, uint8_t number, struct spool *spool,
                                  .arg = lane};
     struct outbox_options outbox = {
         .window = options->window,
-        .frame_bytes = options->frame_bytes ? options->frame_bytes : 32 * 1024,
+        .frame_bytes = options->frame_bytes ? options->frame_bytes : 64 * 1024,
         .frame_entries = options->frame_entries ? options->frame_entries : 256,
         .boot = (uint32_t)loop_random(u->loop) | 1,
         .boot_seq = options->boot_seq,

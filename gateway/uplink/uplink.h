@@ -34,7 +34,7 @@ struct uplink_options {
     uint64_t boot_seq;                /* durable before the uplink is made: uplink_boot */
     unsigned meta_table;              /* of the store: the outboxes' own records */
     struct window_sender_options window; /* each 0 = 32 frames, 2 MiB, 200 ms, 30 s, 1 s, 200 ms */
-    size_t frame_bytes;     /* 0 = 32 KiB */
+    size_t frame_bytes;     /* 0 = 64 KiB */
     unsigned frame_entries; /* 0 = 256 */
 };
 struct uplink_handlers {

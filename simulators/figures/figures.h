@@ -85,8 +85,8 @@ DEFINE_CLEANUP(struct figures, figures_free)
 /* ERR_FULL: what was filled in did not fit (a bound above, or the texts); the rest is rendered all the same. */
 enum err figures_err(const struct figures *figures) MUST_CHECK;
 
-/* The sentence at the top: what the run shows. PARTIAL: broken off. */
-enum figures_verdict { FIGURES_GOOD, FIGURES_BAD, FIGURES_PARTIAL };
+/* The sentence at the top: what the run shows. PARTIAL: broken off; GAPS: whole but for what was declared lost. */
+enum figures_verdict { FIGURES_GOOD, FIGURES_BAD, FIGURES_PARTIAL, FIGURES_GAPS };
 void figures_verdict(struct figures *figures, enum figures_verdict verdict, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Key figures, in order. id is the name in JSON ("records_per_s"), label and why are for people; why may be NULL.
  * group: heading of the table ("Delivery"); figures of one group follow each other. */
@@ -120,7 +120,7 @@ void figures_line(struct figures *figures, const char *name, const struct series
 void figures_render_text(const struct figures *figures, unsigned width, struct buffer *out);
 void figures_render_json(const struct figures *figures, struct buffer *out);
 void figures_render_html(const struct figures *figures, struct buffer *out);
-/* The page into a file, complete or not at all. ERR_IO: the sentence names file and cause. ERR_FULL, ERR_NOMEM. */
+/* The page into a file, complete or not at all; what is no regular file (a pipe, a device) is written to. ERR_IO: the sentence names file and cause. ERR_FULL, ERR_NOMEM. */
 enum err figures_save_html(const struct figures *figures, const char *path, struct fault *reterr) MUST_CHECK;
 enum { FIGURES_TEXT_MAX = 1 << 20, FIGURES_HTML_MAX = 8 << 20 }; /* fits: for BUFFER */
 

@@ -31,7 +31,7 @@ const char figures_style[] =
     ".verdict{margin:16px 0;padding:12px 16px;border-left:5px "
     "solid;border-radius:4px;font-size:16px;overflow-wrap:anywhere}"
     ".verdict b{margin-right:.5em}.v-good{color:var(--good);background:var(--good-bg)}"
-    ".v-bad{color:var(--bad);background:var(--bad-bg)}.v-partial{color:var(--partial);background:var(--partial-bg)}"
+    ".v-bad{color:var(--bad);background:var(--bad-bg)}.v-partial,.v-gaps{color:var(--partial);background:var(--partial-bg)}"
     ".verdict span{color:var(--ink)}\n"
     ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px;margin:16px 0;padding:0}"
     ".cards div{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px 14px}"
@@ -118,7 +118,7 @@ static void put_element(struct buffer *out, const char *open, const char *text, 
 
 static void put_top(const struct figures *f, struct buffer *out)
 {
-    static const char *const WORDS[] = {"Good.", "Bad.", "Broken off."};
+    static const char *const WORDS[] = {"Good.", "Bad.", "Broken off.", "Gaps."};
     put_element(out, "<header>\n<h1>", f->title, "</h1>\n");
     if (f->when[0] != '\0') {
         put_element(out, "<p class=\"when\">", f->when, "</p>\n");

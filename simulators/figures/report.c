@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/stat.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -191,6 +192,8 @@ const char *figures_verdict_word(enum figures_verdict verdict)
         return "bad";
     case FIGURES_PARTIAL:
         return "partial";
+    case FIGURES_GAPS:
+        return "gaps";
     }
     return "";
 }
@@ -237,6 +240,13 @@ enum err figures_save_html(const struct figures *f, const char *path, struct fau
     }
     if (snprintf(part, sizeof(part), "%s.part", path) >= (int)sizeof(part)) {
         return fault_set(reterr, ERR_IO, "the name %.80s... is too long", path);
+    }
+    struct stat there;
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) { /* must not be replaced by a file */
+        if (write_whole(path, buffer_slice(&page)) != OK) {
+            return fault_set(reterr, ERR_IO, "cannot write the report %s: %s", path, strerror(errno));
+        }
+        return OK;
     }
     if (write_whole(part, buffer_slice(&page)) != OK || rename(part, path) != 0) {
         enum err err = fault_set(reterr, ERR_IO, "cannot write the report %s: %s", path, strerror(errno));

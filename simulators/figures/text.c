@@ -147,7 +147,7 @@ static void put_plots(const struct figures *f, struct buffer *out)
 
 void figures_render_text(const struct figures *f, unsigned width, struct buffer *out)
 {
-    static const char *const VERDICTS[] = {"GOOD", "BAD", "BROKEN OFF"};
+    static const char *const VERDICTS[] = {"GOOD", "BAD", "BROKEN OFF", "GAPS"};
     width = width > 0 ? width : WIDTH_PRESET;
     put_wrapped(out, f->title, 0, 0, width);
     if (f->when[0] != '\0') {

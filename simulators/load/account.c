@@ -3,8 +3,10 @@
  * The account at the end: what the devices hold, what was acknowledged, what the gateway says it has; who was lost; how
  * long things took; what a device costs. Then the report, and the exit status: 1 where something does not add up.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "core/control/control.h"
@@ -37,6 +39,22 @@ static void close_devices(struct account *a)
     }
 }
 
+void account_before(struct load *load)
+{
+    const struct scenario *s = load->scenario;
+    BUFFER(answer, LEDGER_BYTES);
+    struct fault fault = {.text = ""};
+    int status = 0;
+    if (s->gateway_socket == NULL || s->gateway_socket[0] == '\0') {
+        return;
+    }
+    if (control_call(s->gateway_socket, "/ledger", GATEWAY_WAIT_US, &status, &answer, &fault) != OK || status != 200 ||
+        books_know(buffer_slice(&answer), &load->before) != OK) {
+        load_say(load, "the gateway's ledger could not be read before the run: streams of earlier runs will be called "
+                 "forged. %.200s", fault.text);
+    }
+}
+
 static void ask_gateway(struct account *a)
 {
     const struct scenario *s = a->load->scenario;
@@ -48,8 +66,8 @@ static void ask_gateway(struct account *a)
     }
     enum err err = control_call(s->gateway_socket, "/ledger", GATEWAY_WAIT_US, &status, &answer, &fault);
     if (err == OK && status == 200) {
-        err = books_compare(a->load->books, a->load->devices, s->prefix, buffer_slice(&answer), &a->ledger,
-                             &a->complaints);
+        err = books_compare(a->load->books, a->load->devices, s->prefix, buffer_slice(&answer), &a->load->before,
+                            &a->ledger, &a->complaints);
         (void)snprintf(fault.text, sizeof(fault.text), "its answer is no gateway's ledger (%s)", err_name(err));
     }
     if (err != OK || status != 200) {
@@ -69,18 +87,19 @@ static void put_delivery(const struct account *a, struct figures *f)
 {
     const char *g = "Delivery";
     const struct books_account *l = &a->ledger;
-    figures_count(f, g, "durable", l->durable, "", "records made durable by the devices", NULL);
-    figures_count(f, g, "acked", l->acked, "", "acknowledged", "durable at the gateway, says its acknowledgement");
+    figures_count(f, g, "durable", l->durable, "", "records made durable by the devices",
+                  "acknowledged, waiting, or declared lost since");
+    figures_count(f, g, "acked", l->acked, "", "delivered", "durable at the gateway, says its acknowledgement");
     figures_count(f, g, "waiting", l->waiting, "", "waiting at the devices", "durable there, not acknowledged");
     if (l->compared) {
-        figures_count(f, g, "committed", l->committed, "", "in the gateway's ledger", "its own high-water marks");
-        figures_count(f, g, "lost", l->lost, "", "lost", "acknowledged, but not in the gateway's ledger");
+        figures_count(f, g, "committed", l->committed, "", "in the gateway's ledger", "its own high-water marks, gaps left out");
+        figures_count(f, g, "lost", l->lost, "", "lost", "acknowledged, but not in the gateway's ledger; or there as an undeclared gap");
         figures_count(f, g, "phantom", l->phantom, "", "phantoms",
                       "in the gateway's ledger, but never durable at the device");
         figures_count(f, g, "undeclared", l->undeclared, "", "undeclared gaps",
-                      "numbers that the gateway counts as gaps and no device declared");
+                      "of the lost: the gateway has them as gaps that no device declared");
         figures_count(f, g, "forged_streams", l->strangers, "", "forged streams",
-                      "under our devices' names, but of no epoch of theirs");
+                      "new under our devices' names, but of no epoch of theirs");
         figures_count(f, g, "gateway_streams", l->streams, "", "streams at the gateway", NULL);
     }
     figures_count(f, g, "gaps", l->gaps, "", "declared lost by devices", "their store was full, or damaged");
@@ -116,7 +135,7 @@ static void put_speed(const struct account *a, struct figures *f)
     struct scenario_rates offered;
     scenario_rates(load->scenario, &offered);
     figures_number(f, g, "offered_per_s", offered.records, "/s", "records offered", "by the scenario, all devices up");
-    figures_number(f, g, "acked_per_s", span_s > 0 ? (double)load->acked_in_load / span_s : 0, "/s",
+    figures_number(f, g, "acked_per_s", span_s > 0 ? (double)(load->acked_in_load - min_u64(load->acked_in_load, load->gaps_in_load)) / span_s : 0, "/s",
                    "records acknowledged", "over the time of load");
     figures_duration(f, g, "latency_p50_us", histogram_percentile(&load->latency, 50), "latency p50",
                      "from when the schedule wanted it sent to acknowledged; link up all the time");
@@ -221,7 +240,17 @@ static void put_settings(const struct account *a, struct figures *f)
 
 static bool nothing_lost(const struct account *a)
 {
-    return books_adds_up(&a->ledger) && !a->unasked && a->ledger.waiting == 0;
+    return books_adds_up(&a->ledger) && !a->unasked && a->ledger.waiting == 0 && a->ledger.gaps_acked == a->ledger.gaps;
+}
+
+/* Everything has arrived but what the devices had no room for. */
+static void put_gaps(const struct account *a, struct figures *f, const char *devices)
+{
+    const struct books_account *l = &a->ledger;
+    figures_verdict(f, FIGURES_GAPS, "%s%s devices; %" PRIu64 " records delivered, %" PRIu64
+                    " declared lost (a device's store overflowed)%s.",
+                    a->load->interrupted ? "Broken off by a signal. " : "", devices, l->acked, l->gaps,
+                    l->compared ? "" : "; the gateway's books were not read");
 }
 
 static void put_verdict(const struct account *a, struct figures *f)
@@ -234,15 +263,25 @@ static void put_verdict(const struct account *a, struct figures *f)
     figures_show_count((double)load->devices, d);
     if (load->failure[0] != '\0') {
         figures_verdict(f, FIGURES_PARTIAL, "Broken off: %s", load->failure);
+    } else if (lost == 0 && nothing_lost(a) && l->gaps > 0) {
+        put_gaps(a, f, d);
     } else if (lost == 0 && nothing_lost(a)) {
         figures_verdict(f, load->interrupted ? FIGURES_PARTIAL : FIGURES_GOOD,
-                        "%s%s devices, none lost; %s records, every one acknowledged%s.",
+                        "%s%s devices, all connected at the end; %s records, every one acknowledged%s.",
                         load->interrupted ? "Broken off by a signal. " : "", d, n,
-                        l->compared ? ", and the gateway's ledger has them all" : "");
+                        l->compared ? ", and the gateway's ledger has them all" : "; the gateway's books were not read");
     } else {
-        figures_verdict(f, FIGURES_BAD, "%zu of %s devices lost; of %s records %" PRIu64 " are waiting, %" PRIu64
-                        " are missing in the gateway's ledger%s.", lost, d, n, l->waiting, l->lost + l->phantom,
-                        a->unasked ? ", which could not be read" : l->compared ? "" : ", which was not read");
+        char who[120];
+        if (lost > 0) {
+            (void)snprintf(who, sizeof(who), "%zu of %s devices not connected at the end", lost, d);
+        } else {
+            (void)snprintf(who, sizeof(who), "%s devices, all connected at the end", d);
+        }
+        figures_verdict(f, FIGURES_BAD, "%s; of %s records %" PRIu64
+                        " are delivered, %" PRIu64 " declared lost by devices, %" PRIu64 " waiting, %" PRIu64
+                        " lost at the gateway, %" PRIu64 " there that never were%s.", who, n,
+                        l->acked - min_u64(l->acked, l->lost), l->gaps, l->waiting, l->lost, l->phantom,
+                        a->unasked ? "; its books could not be read" : l->compared ? "" : "; its books were not read");
     }
 }
 
@@ -270,7 +309,7 @@ static void put_notes(const struct account *a, struct figures *f)
     }
     if (a->ledger.gaps > 0) {
         figures_note(f, FIGURES_WARNING,
-                     "%" PRIu64 " records were declared lost by devices whose store was full: give them more room "
+                     "%" PRIu64 " records were declared lost (a device's store overflowed): give them more room "
                      "(classes.NAME.store).", a->ledger.gaps);
     }
     if (load->missed > 0) {
@@ -285,7 +324,9 @@ static void put_headlines(const struct account *a, struct figures *f)
     figures_headline(f, "acked_per_s", FIGURES_PLAIN);
     figures_headline(f, "latency_p50_us", FIGURES_PLAIN);
     figures_headline(f, "latency_p99_us", FIGURES_PLAIN);
-    figures_headline(f, "waiting", a->ledger.waiting == 0 ? FIGURES_FINE : FIGURES_ALARMING);
+    bool holes = a->ledger.lost > 0 || a->ledger.gaps > 0;
+    figures_headline(f, a->ledger.lost > 0 ? "lost" : a->ledger.gaps > 0 ? "gaps" : "waiting",
+                     holes || a->ledger.waiting > 0 ? FIGURES_ALARMING : FIGURES_FINE);
     figures_headline(f, a->never > 0 ? "never_connected" : "gone", lost == 0 ? FIGURES_FINE : FIGURES_ALARMING);
     figures_headline(f, "bytes_per_device",
                      bytes_per_device(a->load) <= BYTES_PER_DEVICE_MAX ? FIGURES_FINE : FIGURES_PLAIN);
@@ -319,7 +360,8 @@ static enum err make_figures(const struct account *a, struct figures **ret_figur
     return OK;
 }
 
-static void print(const struct account *a, const struct figures *f)
+/* False when the report did not get where it was to go. */
+static bool print(const struct account *a, const struct figures *f)
 {
     BUFFER(out, FIGURES_HTML_MAX);
     const struct scenario *s = a->load->scenario;
@@ -328,12 +370,17 @@ static void print(const struct account *a, const struct figures *f)
     } else {
         figures_render_text(f, WIDTH, &out);
     }
-    (void)fwrite(out.ptr, 1, out.len, stdout);
-    (void)fflush(stdout);
     struct fault fault = {.text = ""};
+    bool printed = buffer_err(&out) == OK && fwrite(out.ptr, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    if (!printed) {
+        load_say(a->load, "the report could not be written to standard output: %s",
+                 buffer_err(&out) != OK ? err_name(buffer_err(&out)) : strerror(errno));
+    }
     if (s->html != NULL && s->html[0] != '\0' && figures_save_html(f, s->html, &fault) != OK) {
         load_say(a->load, "%s", fault.text);
+        return false;
     }
+    return printed;
 }
 
 int account_give(struct load *load)
@@ -345,12 +392,13 @@ int account_give(struct load *load)
     ask_gateway(&a);
     CLEANUP(figures_freep) struct figures *figures = NULL;
     enum err err = make_figures(&a, &figures);
+    bool shown = false;
     if (err == OK) {
-        print(&a, figures);
+        shown = print(&a, figures);
     } else {
         load_say(load, "no report: %s", err_name(err));
     }
-    bool good = err == OK && load->failure[0] == '\0' && a.never + a.gone == 0 && nothing_lost(&a);
+    bool good = shown && !load->interrupted && a.ledger.gaps == 0 && load->failure[0] == '\0' && a.never + a.gone == 0 && nothing_lost(&a);
     buffer_deinit(&a.complaints);
     return good ? 0 : 1;
 }

@@ -3,6 +3,8 @@
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 struct side { /* the gateway's of one lane */
     uint64_t hwm, gaps;
@@ -17,6 +19,7 @@ struct comparison {
     struct books_account *account;
     struct buffer *complaints;
     unsigned told;
+    const struct books_known *before;
 };
 
 static void free_sides(struct comparison *c)
@@ -29,6 +32,11 @@ static void free_tree(cJSON **tree)
     cJSON_Delete(*tree);
 }
 
+static uint64_t without(uint64_t all, uint64_t part)
+{
+    return all - min_u64(all, part);
+}
+
 void books_count(const struct books_device *devices, size_t count, struct books_account *ret_account)
 {
     *ret_account = (struct books_account){0};
@@ -36,9 +44,11 @@ void books_count(const struct books_device *devices, size_t count, struct books_
         for (unsigned l = 0; l < BOOKS_LANES; l++) {
             const struct books_lane *lane = &devices[i].lane[l];
             ret_account->durable += lane->durable;
-            ret_account->acked += lane->acked;
-            ret_account->waiting += lane->durable > lane->acked ? lane->durable - lane->acked : 0;
+            uint64_t waiting = lane->durable > lane->acked ? lane->durable - lane->acked : 0;
+            ret_account->acked += without(lane->acked, without(lane->gaps, lane->gaps_waiting));
+            ret_account->waiting += without(waiting, lane->gaps_waiting);
             ret_account->gaps += lane->gaps;
+            ret_account->gaps_acked += without(lane->gaps, lane->gaps_waiting);
         }
     }
 }
@@ -65,6 +75,31 @@ static bool number_of(const cJSON *item, const char *key, uint64_t *ret_value)
     return true;
 }
 
+/* 64 bits in place of name, epoch, lane and high-water mark. The mark is in it because a forger takes the same epochs in
+ * every run with the same seed: a stream that has moved since is news. */
+static uint64_t stream_key(const char *name, uint64_t epoch, uint64_t lane, uint64_t hwm)
+{
+    uint64_t key = mix_u64(mix_u64(epoch) + hwm) + lane;
+    for (; *name != '\0'; name++) {
+        key = mix_u64(key ^ (unsigned char)*name);
+    }
+    return key;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    uint64_t x, y;
+    memcpy(&x, a, sizeof(x));
+    memcpy(&y, b, sizeof(y));
+    return (x > y) - (x < y);
+}
+
+static bool knows(const struct books_known *known, uint64_t key)
+{
+    return known != NULL && known->count > 0 &&
+           bsearch(&key, known->keys, known->count, sizeof(key), compare_keys) != NULL;
+}
+
 static bool add_stream(struct comparison *c, const cJSON *stream)
 {
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(stream, "device");
@@ -80,7 +115,8 @@ static bool add_stream(struct comparison *c, const cJSON *stream)
         return true;
     }
     if (strtoull(epoch->valuestring, NULL, 16) != c->devices[device].lane[lane].epoch) {
-        c->account->strangers++;
+        uint64_t key = stream_key(name->valuestring, strtoull(epoch->valuestring, NULL, 16), lane, hwm);
+        c->account->strangers += !knows(c->before, key);
         return true;
     }
     c->sides[device][lane] = (struct side){.hwm = hwm, .gaps = gaps, .known = true};
@@ -102,7 +138,7 @@ static void judge(struct comparison *c, size_t device, unsigned lane)
 {
     const struct books_lane *mine = &c->devices[device].lane[lane];
     const struct side *theirs = &c->sides[device][lane];
-    c->account->committed += theirs->hwm;
+    c->account->committed += without(theirs->hwm, theirs->gaps);
     if (mine->acked > theirs->hwm) {
         c->account->lost += mine->acked - theirs->hwm;
         c->account->missing += !theirs->known;
@@ -114,18 +150,25 @@ static void judge(struct comparison *c, size_t device, unsigned lane)
         complain(c, device, lane, "the gateway has more than the device ever stored", theirs->hwm);
     }
     if (theirs->gaps > mine->gaps) {
-        c->account->undeclared += theirs->gaps - mine->gaps;
-        complain(c, device, lane, "a gap that the device did not declare", theirs->hwm);
+        uint64_t undeclared = theirs->gaps - mine->gaps;
+        char what[120];
+        (void)snprintf(what, sizeof(what),
+                       "%" PRIu64 " records stand at the gateway as a gap that the device did not declare: the gateway "
+                       "has lost them", undeclared);
+        c->account->undeclared += undeclared;
+        c->account->lost += undeclared;
+        complain(c, device, lane, what, theirs->hwm);
     }
 }
 
 enum err books_compare(const struct books_device *devices, size_t count, const char *prefix, struct slice answer,
-                        struct books_account *account, struct buffer *complaints)
+                        const struct books_known *before, struct books_account *account, struct buffer *complaints)
 {
     CLEANUP(free_sides) struct comparison c = {.devices = devices,
                                                .count = count,
                                                .prefix = prefix,
                                                .prefix_len = strlen(prefix),
+                                               .before = before,
                                                .account = account,
                                                .complaints = complaints};
     CLEANUP(free_tree) cJSON *tree = cJSON_ParseWithLength((const char *)answer.ptr, answer.len);
@@ -150,6 +193,41 @@ enum err books_compare(const struct books_device *devices, size_t count, const c
         }
     }
     account->compared = true;
+    return OK;
+}
+
+void books_known_deinit(struct books_known *known)
+{
+    free(known->keys);
+    *known = (struct books_known){0};
+}
+
+enum err books_know(struct slice answer, struct books_known *ret_known)
+{
+    CLEANUP(free_tree) cJSON *tree = cJSON_ParseWithLength((const char *)answer.ptr, answer.len);
+    const cJSON *streams = cJSON_GetObjectItemCaseSensitive(tree, "streams");
+    if (!cJSON_IsArray(streams)) {
+        return ERR_MALFORMED;
+    }
+    *ret_known = (struct books_known){.keys = calloc((size_t)cJSON_GetArraySize(streams) + 1, sizeof(uint64_t))};
+    if (ret_known->keys == NULL) {
+        return ERR_NOMEM;
+    }
+    const cJSON *stream;
+    cJSON_ArrayForEach(stream, streams)
+    {
+        const cJSON *name = cJSON_GetObjectItemCaseSensitive(stream, "device");
+        const cJSON *epoch = cJSON_GetObjectItemCaseSensitive(stream, "epoch");
+        uint64_t lane, hwm;
+        if (!cJSON_IsString(name) || !cJSON_IsString(epoch) || !number_of(stream, "lane", &lane) ||
+            !number_of(stream, "hwm", &hwm)) {
+            books_known_deinit(ret_known);
+            return ERR_MALFORMED;
+        }
+        ret_known->keys[ret_known->count++] =
+            stream_key(name->valuestring, strtoull(epoch->valuestring, NULL, 16), lane, hwm);
+    }
+    qsort(ret_known->keys, ret_known->count, sizeof(uint64_t), compare_keys);
     return OK;
 }
 

@@ -3,7 +3,8 @@
  * weir-fleet load - the product's agents by the thousand, in one process, against a broker and a gateway that are
  * really there.
  *
- * Exit: 0 everything adds up, 1 a device or a record was lost or is not accounted for, 2 usage, 4 no broker.
+ * Exit: 0 everything adds up, 1 a device or a record was lost (declared or not) or is not accounted for, or the run was
+ * broken off, or its report could not be written, 2 usage, 4 no broker.
  */
 #include "simulators/load/load.h"
 
@@ -49,6 +50,7 @@ static void free_fleet(struct load *load)
     loop_free(load->loop);
     free(load->members);
     free(load->books);
+    books_known_deinit(&load->before);
 }
 
 static int run(const struct scenario *s)

@@ -47,6 +47,7 @@ struct member {
     struct agent *agent;
     struct loop_timer start, spell, alarm;
     uint64_t chance; /* state */
+    uint64_t gaps_before[BOOKS_LANES]; /* declared by earlier lives of the device */
     struct dues dues[BOOKS_LANES];
     int64_t wanted_us;    /* since when it wants a connection; 0 = has one, or is dead */
     int64_t disturbed_us; /* the link was last not there, or came back */
@@ -87,6 +88,8 @@ struct load {
     char failure[400]; /* of our own: the run cannot go on */
     bool interrupted;
     unsigned told_broker; /* seconds for which the loss of the broker is not told again */
+    unsigned unanswered;  /* seconds without an acknowledgement although there are links and records wait */
+    struct books_known before; /* the gateway's streams before the run */
 
     /* devices */
     size_t alive, connected, ever_connected;
@@ -97,7 +100,8 @@ struct load {
     size_t rss_devices; /* connected when rss_connected was taken */
 
     /* counters since the start */
-    uint64_t made, acked, acked_in_load; /* blocks that got a number; records acknowledged */
+    uint64_t made, acked, acked_in_load; /* blocks that got a number; numbers acknowledged, declared gaps included */
+    uint64_t gaps_in_load;               /* of acked_in_load */
     uint64_t crashes, storms, cut, spells, alarms, lost_links, connects;
     uint64_t samples, refused, missed, damaged; /* of devices that have been closed: at the end, of all */
     uint64_t unmeasured;
@@ -159,6 +163,8 @@ void load_say(struct load *load, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void load_fail(struct load *load, const char *what, enum err err);
 
 /* ---- account.c ---- */
+/* Asks the gateway what it has before the run; without an answer nothing of it will be left out. */
+void account_before(struct load *load);
 /* Closes the devices, asks the gateway, writes the report, says what the exit status is. */
 int account_give(struct load *load);
 

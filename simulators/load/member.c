@@ -171,6 +171,8 @@ void member_observe(struct member *m)
         book->epoch = stats.lane[lane].epoch;
         book->durable = stats.lane[lane].durable;
         book->acked = stats.lane[lane].acked;
+        book->gaps = m->gaps_before[lane] + stats.lane[lane].gap_numbers + (lane == 1 ? stats.damaged : 0);
+        book->gaps_waiting = stats.lane[lane].gap_waiting;
     }
 }
 
@@ -187,9 +189,8 @@ static void inherit(struct member *m)
     load->damaged += stats.damaged;
     load->missed += agent.missed;
     for (unsigned lane = 0; lane < BOOKS_LANES; lane++) {
-        load->books[m->number].lane[lane].gaps += stats.lane[lane].gap_numbers;
+        m->gaps_before[lane] = load->books[m->number].lane[lane].gaps;
     }
-    load->books[m->number].lane[1].gaps += stats.damaged;
 }
 
 void member_close(struct member *m)

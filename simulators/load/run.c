@@ -9,7 +9,7 @@
 
 #define TICK_US (250 * MS_US)
 #define PROBE_US (8 * SECOND_US) /* a broker that was just started may take a moment */
-enum { TICKS_A_SECOND = 4, PATH_BYTES = 4096, BROKER_GONE_PCT = 50, TOLD_AGAIN_S = 10, STOPPED_IN_TICKS = 8 };
+enum { TICKS_A_SECOND = 4, PATH_BYTES = 4096, BROKER_GONE_PCT = 50, TOLD_AGAIN_S = 10, STOPPED_IN_TICKS = 8, UNANSWERED_S = 5 };
 
 void load_say(struct load *load, const char *fmt, ...)
 {
@@ -101,6 +101,20 @@ static enum err find_broker(struct load *load, struct fault *reterr)
 
 /* ---- phases ---- */
 
+/* Brings the books up to date. */
+static uint64_t count_waiting(struct load *load)
+{
+    uint64_t waiting = 0;
+    for (size_t i = 0; i < load->devices; i++) {
+        member_observe(&load->members[i]);
+        for (unsigned lane = 0; lane < BOOKS_LANES; lane++) {
+            const struct books_lane *book = &load->books[i].lane[lane];
+            waiting += book->durable - min_u64(book->acked, book->durable);
+        }
+    }
+    return waiting;
+}
+
 static void begin_load(struct load *load)
 {
     struct fault fault = {.text = ""};
@@ -120,6 +134,10 @@ static void begin_drain(struct load *load)
     if (load->phase == PHASE_LOAD) {
         faults_end(load);
         actors_end(load);
+        (void)count_waiting(load);
+        struct books_account account;
+        books_count(load->books, load->devices, &account);
+        load->gaps_in_load = account.gaps_acked;
     }
     load->phase = PHASE_DRAIN;
     load->drain_us = loop_now_us(load->loop);
@@ -191,17 +209,15 @@ static void move_on(struct load *load, int64_t now_us)
 
 /* ---- every second ---- */
 
-static uint64_t count_waiting(struct load *load)
+/* Links alone prove a broker only. */
+static void watch_gateway(struct load *load, uint64_t waiting)
 {
-    uint64_t waiting = 0;
-    for (size_t i = 0; i < load->devices; i++) {
-        member_observe(&load->members[i]);
-        for (unsigned lane = 0; lane < BOOKS_LANES; lane++) {
-            const struct books_lane *book = &load->books[i].lane[lane];
-            waiting += book->durable - min_u64(book->acked, book->durable);
-        }
+    const struct scenario *s = load->scenario;
+    bool answered = load->second_acked > 0 || waiting == 0 || load->connected * 2 < load->devices;
+    load->unanswered = answered ? 0 : load->unanswered + 1;
+    if (load->unanswered == UNANSWERED_S) {
+        load_say(load, "no answer from gateway %s/%s: does one run with this site and id?", s->site, s->gateway);
     }
-    return waiting;
 }
 
 static void watch_broker(struct load *load)
@@ -225,12 +241,14 @@ static void note_second(struct load *load)
     series_add(&load->links, (double)load->connected);
     series_add(&load->p50, h->count > 0 ? (double)histogram_percentile(h, 50) : (double)NAN);
     series_add(&load->p99, h->count > 0 ? (double)histogram_percentile(h, 99) : (double)NAN);
-    series_add(&load->waiting, (double)count_waiting(load));
+    uint64_t waiting = count_waiting(load);
+    series_add(&load->waiting, (double)waiting);
     series_add(&load->memory, (double)rss);
     load->last_made = load->made;
     load->recent_at = (load->recent_at + 1) % RECENT;
     histogram_reset(&load->recent[load->recent_at]);
     watch_broker(load);
+    watch_gateway(load, waiting);
 }
 
 static void show(struct load *load, int64_t now_us, double rate)
@@ -330,6 +348,7 @@ enum err load_run(struct load *load, struct fault *reterr)
     if (load->interrupted) {
         return fault_set(reterr, ERR_AGAIN, "ended before it began");
     }
+    account_before(load);
     TRY(open_senses(load, reterr));
     TRY(make_fleet(load, reterr));
     loop_timer_init(&load->tick, load->loop, on_tick, load);

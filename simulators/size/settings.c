@@ -72,7 +72,7 @@ static const struct option table[] = {
     {.name = "uplink.frames", .type = OPTION_INT, .offset = AT(uplink.frames), .min = 1, .max = 256, .preset = "32",
      .help = "Frames under way to the parent, as in weir-gateway; so are the next two."},
     {.name = "uplink.frame_bytes", .type = OPTION_BYTES, .offset = AT(uplink.frame_bytes), .min = 1024,
-     .max = 128 * 1024, .preset = "32KiB", .help = "Size of a frame to the parent that is aimed at."},
+     .max = 128 * 1024, .preset = "64KiB", .help = "Size of a frame to the parent that is aimed at."},
     {.name = "uplink.frame_entries", .type = OPTION_INT, .offset = AT(uplink.frame_entries), .min = 1, .max = 4096,
      .preset = "256", .help = "Records in a frame to the parent at most."},
 

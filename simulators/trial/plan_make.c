@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plan of a seed. Sizes are chosen so that a seed takes a few ten milliseconds, faults so that they overlap. What the
- * protocol does not promise (core/window/window.h, "What remains") is left out: stores go back in one tier only, so that
- * a sender and its receiver never do together, an image is restored at most once, and every alarm lane has a number
- * before an image is taken.
+ * The plan of a seed. Sizes are chosen so that a seed takes a few ten milliseconds, faults so that they overlap. What
+ * the protocol does not promise (core/window/window.h, "What remains") is left out: stores go back in one tier only, so
+ * that a sender and its receiver never do together, an image is restored at most once, and every alarm lane has a
+ * number before an image is taken.
  */
 #include <stdio.h>
 
@@ -265,14 +265,18 @@ static enum err add_silence(struct chance *c, struct plan *p, const struct plan_
 {
     struct plan_entry e = {.kind = PLAN_LINK, .value = BUS_LINK_DOWN, .at_us = image->at_us};
     memcpy(e.target, image->target, sizeof(e.target));
-    e.for_us = spread(c, SECOND_US, (p->length_us - image->at_us) / 2 + 2 * SECOND_US);
+    int64_t left_us = p->length_us - image->at_us;
+    e.for_us = left_us / 3 + (int64_t)below(c, (uint64_t)left_us / 2 + 1);
     if (!plan_has(p, &e)) {
         return OK; /* the bridge speaks to nobody above it */
     }
+    p->world.samples = 1 + (unsigned)below(c, 3); /* many small records */
+    p->world.device_store_bytes = (uint64_t)spread(c, 128 << 10, 256 << 10);
+    p->world.gateway_store_bytes = (uint64_t)spread(c, 256 << 10, 1 << 20);
     TRY(plan_add(p, &e));
     struct plan_entry faster = {.kind = PLAN_PERIOD, .at_us = image->at_us, .for_us = e.for_us, .target = "device-*"};
     faster.value = max_i64(p->world.period_us / 5, 20 * MS_US);
-    return one_in(c, 2) ? plan_add(p, &faster) : OK;
+    return one_in(c, 4) ? OK : plan_add(p, &faster);
 }
 
 static enum err add_image(struct chance *c, struct plan *p, enum tier tier)
@@ -291,7 +295,8 @@ static enum err add_image(struct chance *c, struct plan *p, enum tier tier)
     TRY(plan_add(p, &e));
     e.kind = PLAN_RESTORE;
     e.at_us = taken_us + spread(c, MS_US, later_us);
-    if (one_in(c, 3)) {
+    if (one_in(c, 4)) {
+        e.at_us = taken_us + min_i64(spread(c, MS_US, MINUTE_US), later_us);
         TRY(add_silence(c, p, &e));
     }
     TRY(add_companions(c, p, &e));

@@ -21,8 +21,8 @@ struct run_result {
  * ERR_NOMEM. */
 enum err run_plan(const struct plan *plan, const volatile sig_atomic_t *stop, struct run_result *ret_result) MUST_CHECK;
 
-/* Looks for a smaller plan for which fails() still says true: entries are left out by delta debugging (Zeller 2002), then
- * the world is made smaller and entries simpler, as long as it still fails. At most max_runs calls. */
+/* Looks for a smaller plan for which fails() still says true: entries are left out by delta debugging (Zeller 2002),
+ * then the world is made smaller and entries simpler, as long as it still fails. At most max_runs calls. */
 enum err shrink_plan(const struct plan *plan, bool (*fails)(void *arg, const struct plan *plan), void *arg,
                      unsigned max_runs, struct plan *ret_plan, unsigned *ret_runs) MUST_CHECK;
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * weir-fleet simulate: seeds in, verdict out. Each seed is a plan (plan_make.c), carried out on a world of its own with all
- * checks (run.c). The first seed that fails is cut down to what matters (shrink.c), saved, and the run ends.
+ * weir-fleet simulate: seeds in, verdict out. Each seed is a plan (plan_make.c), carried out on a world of its own with
+ * all checks (run.c). The first seed that fails is cut down to what matters (shrink.c), saved, and the run ends.
  */
 #include "simulators/trial/trial.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -42,12 +43,24 @@ static const struct option table[] = {
     {.name = "shrink-runs", .type = OPTION_INT, .offset = AT(shrink_runs), .min = 0, .max = 1e6, .preset = "400",
      .help = "runs spent on cutting a failing plan down; 0 = not at all"},
     {.name = "save", .type = OPTION_PATH, .offset = AT(save), .preset = "",
-     .help = "file for the cut-down plan of a failing seed; empty = simulate-SEED.plan in the current directory"},
+     .help = "file for the cut-down plan of a failing seed; empty = simulate-SEED[-MISTAKE].plan in the current "
+             "directory, never over a file that is there, and not when a plan is replayed"},
     {.name = "print-plan", .type = OPTION_BOOL, .offset = AT(print_plan), .preset = "false",
      .help = "prints the plan of every seed before it runs"},
     {.name = "verbose", .type = OPTION_BOOL, .offset = AT(verbose), .preset = "false",
      .help = "a line per seed, and what the simulated programs log"},
     {.name = NULL}};
+/* A plan says itself which world it is for. */
+static enum err check(const void *settings, struct buffer *problems)
+{
+    const struct settings *s = settings;
+    if (s->plan != NULL && s->plan[0] != '\0' && (s->seed >= 0 || s->first != 1)) {
+        buffer_put_str(problems, "seed: a plan names its own seed; give either --plan or --seed\n");
+        return ERR_RANGE;
+    }
+    return OK;
+}
+
 static const struct options_program program = {
     .name = "weir-fleet simulate",
     .summary = "devices, gateways, bridge and sink on a virtual clock, with faults from a seed",
@@ -55,7 +68,8 @@ static const struct options_program program = {
     .settings_size = sizeof(struct settings),
     .needs_no_file = true,
     .example = "weir-fleet simulate --seeds 1000",
-    .exits = "0 every check held, 1 one did not, 2 usage"};
+    .check = check,
+    .exits = "Exit: 0 every check held, 1 one did not, or the run was broken off, 2 usage\n"};
 
 static volatile sig_atomic_t interrupted;
 
@@ -127,9 +141,9 @@ static bool still_fails(void *arg, const struct plan *plan)
     return fails;
 }
 
-static enum err save(const char *path, const struct buffer *text)
+static enum err save(const char *path, const char *mode, const struct buffer *text)
 {
-    FILE *f = fopen(path, "w");
+    FILE *f = fopen(path, mode);
     if (f == NULL) {
         return ERR_IO;
     }
@@ -146,7 +160,9 @@ static void tell_shrunk(const struct trial *t, const struct plan *plan, unsigned
     if (t->settings->save != NULL && t->settings->save[0] != '\0') {
         (void)snprintf(path, sizeof(path), "%s", t->settings->save);
     } else {
-        (void)snprintf(path, sizeof(path), "simulate-%" PRIu64 ".plan", t->failed_seed);
+        bool planted = plan->world.mistake != WORLD_MISTAKE_NONE;
+        (void)snprintf(path, sizeof(path), "simulate-%" PRIu64 "%s%s.plan", t->failed_seed, planted ? "-" : "",
+                       planted ? world_mistake_name(plan->world.mistake) : "");
     }
     (void)fprintf(stderr, "\ncut down in %u runs to %zu faults:\n\n%.*s\n", runs, plan->count, (int)text.len,
                   (const char *)text.ptr);
@@ -154,8 +170,15 @@ static void tell_shrunk(const struct trial *t, const struct plan *plan, unsigned
         (void)fprintf(stderr, "%s\n", (const char *)r.complaints.ptr);
     }
     buffer_deinit(&r.complaints);
-    if (save(path, &text) == OK) {
+    bool named = t->settings->save != NULL && t->settings->save[0] != '\0';
+    bool replayed = t->settings->plan != NULL && t->settings->plan[0] != '\0';
+    if (replayed && !named) {
+        return; /* it stands above, and in the file that it came from */
+    }
+    if (save(path, named ? "w" : "wx", &text) == OK) {
         (void)fprintf(stderr, "replay: weir-fleet simulate --plan %s\n", path);
+    } else if (!named && errno == EEXIST) {
+        (void)fprintf(stderr, "%s is there already and was left alone; --save FILE writes elsewhere\n", path);
     } else {
         (void)fprintf(stderr, "weir-fleet simulate: %s cannot be written; the plan stands above\n", path);
     }
@@ -187,7 +210,8 @@ static enum err run_twice(struct trial *t, const struct plan *plan, const struct
     if (err == OK && !again.interrupted && again.report.digest != first->report.digest) {
         t->unlike++;
         t->failed = true;
-        (void)fprintf(stderr, "seed %" PRIu64 ": the second run was another one: %016" PRIx64 ", first %016" PRIx64 "\n",
+        (void)fprintf(stderr,
+                      "seed %" PRIu64 ": the second run was another one: %016" PRIx64 ", first %016" PRIx64 "\n",
                       plan->world.seed, again.report.digest, first->report.digest);
     }
     buffer_deinit(&again.complaints);
@@ -279,7 +303,8 @@ static int try_file(struct trial *t)
         (void)fclose(f);
     }
     if (!good) {
-        (void)fprintf(stderr, "weir-fleet simulate: %s cannot be read\n", path);
+        (void)fprintf(stderr, "weir-fleet simulate: %s cannot be read: %s\n", path,
+                      buffer_err(&text) == ERR_FULL ? "more than 2 MiB" : strerror(errno));
         return 2;
     }
     struct plan plan;
@@ -319,7 +344,8 @@ static size_t figures(const struct trial *t, struct figure *out)
                                   {"acked_early", w->acked_early},
                                   {"over_cap", w->over_cap},
                                   {"drained_late", t->drain_late},
-                                  {"declared", w->gaps + w->hop_gaps},
+                                  {"declared", w->gaps},
+                                  {"hop_gaps", w->hop_gaps},
                                   {"events", w->events},
                                   {"max_drain_ms", (uint64_t)(t->max_drain_us / MS_US)},
                                   {"max_disk_bytes", w->max_disk_bytes}};
@@ -404,7 +430,11 @@ static int run_all(const struct settings *s)
     } else {
         report_line(&t);
     }
-    return t.failed ? 1 : status;
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        (void)fprintf(stderr, "weir-fleet simulate: the report cannot be written: %s\n", strerror(errno));
+        return 1;
+    }
+    return t.failed || interrupted ? 1 : status;
 }
 
 int trial_main(int argc, char **argv)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is checked from outside while the world runs:
- *   I5   at every hop, every few events: acked (as the sender has it) <= hwm (as the receiver's) <= durable at the sender
+ *   I5   at every hop, every few events: acked (at the sender) <= hwm (at the receiver) <= durable (at the sender)
  *   I10  on every Ack as it is published: what it acknowledges would survive a power cut of its author at this moment
  *   I6   no disk beyond its cap
  * and the digest of everything that happens. The excuses of I5 are those of core/window/window.h: an old image is not
@@ -230,7 +230,7 @@ struct entry {
     struct slice body;
 };
 
-/* Key: lane u8 | epoch u64be | last u64be; value: format u8 | first u64le | crc32c u32le | body (core/spool/spool.h). */
+/* Key: lane u8 | epoch u64be | last u64be; value: format u8 | first u64le | crc32c u32le | body (spool.h). */
 static bool entry_of(struct slice key, struct slice value, struct entry *ret)
 {
     if (key.len != SPOOL_KEY_BYTES || value.len <= SPOOL_HEAD_BYTES || key.ptr[0] >= WORLD_LANES) {

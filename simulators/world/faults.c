@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What can be done to the nodes of a world. Each call names a node, or "device-*"; hubs are named as the node they stand
- * beside.
+ * What can be done to the nodes of a world. Each call names a node, or "device-*"; hubs are named as the node they
+ * stand beside.
  */
 #include <stdio.h>
 

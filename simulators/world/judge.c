@@ -492,8 +492,8 @@ static void count_device(const struct node *n, const struct account *a, bool set
     ret->undeclared += a->content.missing;
     ret->phantom += a->content.phantom;
     if (a->content.missing + a->content.phantom > 0) {
-        buffer_printf(complaints, "undeclared: %s %llu records did not come; phantom: %llu were never durable\n", n->name,
-                      (unsigned long long)a->content.missing, (unsigned long long)a->content.phantom);
+        buffer_printf(complaints, "undeclared: %s %llu records did not come; phantom: %llu were never durable\n",
+                      n->name, (unsigned long long)a->content.missing, (unsigned long long)a->content.phantom);
     }
 }
 
@@ -522,7 +522,8 @@ void judge_report(struct judge *j, struct world_report *ret, struct buffer *comp
     free(content);
     if (!set_back && ret->hop_gaps > 0) {
         ret->unfounded += ret->hop_gaps;
-        buffer_printf(complaints, "declared without a cause: %llu numbers of hops\n", (unsigned long long)ret->hop_gaps);
+        buffer_printf(complaints, "declared without a cause: %llu numbers of hops\n",
+                      (unsigned long long)ret->hop_gaps);
     }
     if (!set_back && !j->deaf_once && j->absorbed > 0) {
         ret->unfounded += j->absorbed;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What each number of each node's stream stands for. A gap names numbers only, those of a device or those of a hop; with
- * this the checker knows which records were declared lost, and need not take a gap's length for an excuse.
+ * What each number of each node's stream stands for. A gap names numbers only, those of a device or those of a hop;
+ * with this the checker knows which records were declared lost, and need not take a gap's length for an excuse.
  *
  * In: every entry that a disk takes in (device: a Record, gateway and bridge: a Forward). One page per node, lane and
- * epoch, its lines in the order of their places (core/spool); a place that is put again after a failed commit replaces its
- * line.
+ * epoch, its lines in the order of their places (core/spool); a place that is put again after a failed commit
+ * replaces its line.
  */
 #include <uthash.h>
 

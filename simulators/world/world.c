@@ -75,9 +75,11 @@ void node_stop(struct node *n)
 }
 
 static const struct window_sender_options device_window = {
-    .max_frames = 8, .max_bytes = 64 * 1024, .min_rto_us = 200 * MS_US, .max_rto_us = MINUTE_US, .first_rto_us = SECOND_US};
+    .max_frames = 8, .max_bytes = 64 * 1024, .min_rto_us = 200 * MS_US, .max_rto_us = MINUTE_US,
+    .first_rto_us = SECOND_US};
 static const struct window_sender_options uplink_window = {
-    .max_frames = 32, .max_bytes = 1024 * 1024, .min_rto_us = 200 * MS_US, .max_rto_us = MINUTE_US, .first_rto_us = SECOND_US};
+    .max_frames = 32, .max_bytes = 1024 * 1024, .min_rto_us = 200 * MS_US, .max_rto_us = MINUTE_US,
+    .first_rto_us = SECOND_US};
 
 static enum err start_device(struct node *n)
 {

@@ -30,8 +30,8 @@ enum world_mistake {
     WORLD_MISTAKE_ACK_BEFORE_COMMIT, /* the gateways' disks say done before it is durable */
     WORLD_MISTAKE_SEND_BEFORE_FSYNC, /* the devices' disks do */
     WORLD_MISTAKE_SINK_WITHOUT_MARK, /* the sink forgets its position and its streams' marks when the bridge dies */
-    WORLD_MISTAKE_TRIM_BEFORE_ACK,   /* a device takes the broker's word for the gateway's: frames are acknowledged to it
-                                      * as the broker takes them, and it trims */
+    WORLD_MISTAKE_TRIM_BEFORE_ACK,   /* a device takes the broker's word for the gateway's: frames are acknowledged
+                                      * to it as the broker takes them, and it trims */
     WORLD_MISTAKE_UNSYNCED_EPOCH,    /* a device's first commit (its log's epoch, its count of starts) is gone after its
                                       * first crash, though what followed is durable */
     WORLD_MISTAKE_COUNT
@@ -85,8 +85,8 @@ enum err world_disk(struct world *world, const char *node, enum store_disk_mode 
 /* Keeps a copy of the node's disk; restores it (the node is crashed and started). */
 enum err world_snapshot(struct world *world, const char *node) MUST_CHECK;
 enum err world_restore(struct world *world, const char *node) MUST_CHECK;
-/* Whether an image taken now is one that the protocol promises to find out (core/window/window.h names what is not): each
- * lane has numbers, and this start was answered. */
+/* Whether an image taken now is one that the protocol promises to find out (core/window/window.h names what is not):
+ * each lane has numbers, and this start was answered. */
 bool world_image_is_sound(struct world *world, const char *node);
 /* An empty disk: a device re-imaged, a gateway whose store was lost. Crashed and started. */
 enum err world_wipe(struct world *world, const char *node) MUST_CHECK;
@@ -96,8 +96,8 @@ enum err world_period(struct world *world, const char *node, int64_t period_us) 
 enum world_sink { WORLD_SINK_OK, WORLD_SINK_FAILS, WORLD_SINK_DEAF };
 void world_sink(struct world *world, enum world_sink mode);
 
-/* Stops sampling, repairs links, disks and faults, starts what is down, runs until everything is drained or limit_us has
- * passed. False when it did not drain. */
+/* Stops sampling, repairs links, disks and faults, starts what is down, runs until everything is drained or limit_us
+ * has passed. False when it did not drain. */
 bool world_settle(struct world *world, int64_t limit_us);
 
 struct world_report {

@@ -80,8 +80,8 @@ static inline bool node_alive(const struct node *n)
     return n->store != NULL;
 }
 struct node *world_node(struct world *world, const char *name);
-/* What the node's streams are at its parent: epoch, what it thinks is acknowledged, what is durable. False when there is
- * nothing to be asked. */
+/* What the node's streams are at its parent: epoch, what it thinks is acknowledged, what is durable. False when there
+ * is nothing to be asked. */
 struct node_lane {
     uint64_t epoch, acked, durable;
 };
@@ -111,7 +111,11 @@ void checks_digest(struct world *world, uint64_t value);
 uint64_t checks_hash(uint64_t seed, struct slice bytes);
 
 /* ---- manifest.c ---- */
-enum manifest_what { MANIFEST_RECORD /* must arrive as it is */, MANIFEST_OTHER /* a description */, MANIFEST_RANGE /* gap */ };
+enum manifest_what {
+    MANIFEST_RECORD, /* must arrive as it is */
+    MANIFEST_OTHER,  /* a description */
+    MANIFEST_RANGE   /* a gap */
+};
 struct manifest_line {
     uint64_t first, last; /* places in the node's own stream */
     enum manifest_what what;
@@ -126,7 +130,8 @@ enum err manifest_new(struct manifest **ret_manifest) MUST_CHECK;
 void manifest_free(struct manifest *manifest);
 void manifest_put(struct manifest *manifest, unsigned node, uint8_t lane, uint64_t epoch,
                   const struct manifest_line *line);
-/* The lane has begun a new epoch without moving its entries (core/spool): number n stands in page key_epoch, at n + shift. */
+/* The lane has begun a new epoch without moving its entries (core/spool): number n stands in page key_epoch, at
+ * n + shift. */
 void manifest_alias(struct manifest *manifest, unsigned node, uint8_t lane, uint64_t epoch, uint64_t key_epoch,
                     uint64_t shift);
 /* Lines that touch the numbers first..last. */

@@ -247,6 +247,96 @@ static void a_short_silence_swallows_messages_but_not_the_session(void **state)
     end(&f);
 }
 
+static void a_link_may_be_dead_in_one_direction_only(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 15);
+    struct node *a = add(&f, "a", "t");
+    struct node *b = add(&f, "b", "t");
+    run(&f, SECOND_US);
+    bus_hub_set_link(f.hub, "a", BUS_LINK_DEAF);
+    CHECK_OK(send(a, "t", 1, false)); /* heard by others */
+    CHECK_OK(send(b, "t", 2, false));
+    run(&f, SECOND_US);
+    CHECK_INT(a->received, 0);
+    CHECK_INT(b->received, 2);
+    bus_hub_set_link(f.hub, "a", BUS_LINK_MUTE);
+    CHECK_OK(send(a, "t", 3, false));
+    CHECK_OK(send(b, "t", 4, false));
+    run(&f, SECOND_US);
+    CHECK_INT(a->received, 1);
+    CHECK_INT(a->numbers[0], 4);
+    CHECK_INT(b->received, 3);
+    run(&f, 50 * SECOND_US);
+    CHECK_INT(a->downs, 1); /* nobody answers its keep-alive */
+    end(&f);
+}
+
+static void take_garbage(void *arg, struct slice topic, struct slice payload, bool retained)
+{
+    struct node *n = arg;
+    (void)topic;
+    (void)retained;
+    CHECK_INT(payload.len, sizeof(uint32_t));
+    memcpy(&n->numbers[n->received++], payload.ptr, sizeof(uint32_t));
+}
+
+static void a_corrupt_message_arrives_as_garbage_of_its_length(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 16);
+    struct node *a = add(&f, "a", NULL);
+    struct node *b = add(&f, "b", "t");
+    bus_set_handlers(b->bus, &(struct bus_handlers){take_garbage, on_state, on_writable, b});
+    run(&f, SECOND_US);
+    bus_hub_set_faults(f.hub, &(struct bus_faults){.delay_us = MS_US, .corrupt_ppm = 1000000});
+    for (uint32_t i = 0; i < 50; i++) {
+        CHECK_OK(send(a, "t", i, false));
+    }
+    run(&f, SECOND_US);
+    CHECK_INT(b->received, 50);
+    unsigned intact = 0;
+    for (uint32_t i = 0; i < 50; i++) {
+        intact += b->numbers[i] == i;
+    }
+    CHECK_INT(intact, 0);
+    end(&f);
+}
+
+static void see(void *arg, const char *client_id, struct slice topic, struct slice payload)
+{
+    char *seen = arg;
+    size_t len = strlen(seen);
+    (void)snprintf(seen + len, 200 - len, "%s:%.*s:%zu ", client_id, (int)topic.len, (const char *)topic.ptr,
+                   payload.len);
+}
+
+static void a_watcher_sees_what_is_handed_over_and_what_is_injected_comes_from_nobody(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char seen[200] = "";
+    begin(&f, 17);
+    struct node *a = add(&f, "a", "t");
+    run(&f, SECOND_US);
+    bus_hub_watch(f.hub, see, seen);
+    bus_hub_set_link(f.hub, "a", BUS_LINK_SILENT);
+    CHECK_OK(send(a, "t", 1, false)); /* seen, although it vanishes */
+    bus_hub_set_link(f.hub, "a", BUS_LINK_UP);
+    uint32_t number = 9;
+    bus_hub_inject(f.hub, slice_str("t"), slice_of(&number, sizeof(number)));
+    run(&f, SECOND_US);
+    CHECK_STR(seen, "a:t:4 ");
+    CHECK_INT(a->received, 1);
+    CHECK_INT(a->numbers[0], 9);
+    bus_hub_watch(f.hub, NULL, NULL);
+    CHECK_OK(send(a, "t", 2, false));
+    CHECK_STR(seen, "a:t:4 ");
+    end(&f);
+}
+
 static void a_restart_throws_everybody_out_and_wipes_what_was_under_way(void **state)
 {
     (void)state;
@@ -475,6 +565,9 @@ int main(void)
         cmocka_unit_test(a_reset_link_ends_the_session_at_once_and_it_comes_back_with_its_subscriptions),
         cmocka_unit_test(a_silent_link_is_noticed_by_the_keep_alive_and_not_before),
         cmocka_unit_test(a_short_silence_swallows_messages_but_not_the_session),
+        cmocka_unit_test(a_link_may_be_dead_in_one_direction_only),
+        cmocka_unit_test(a_corrupt_message_arrives_as_garbage_of_its_length),
+        cmocka_unit_test(a_watcher_sees_what_is_handed_over_and_what_is_injected_comes_from_nobody),
         cmocka_unit_test(a_restart_throws_everybody_out_and_wipes_what_was_under_way),
         cmocka_unit_test(a_second_client_with_the_same_id_takes_the_session_over),
         cmocka_unit_test(loss_and_duplicates_come_at_their_rates),

@@ -211,6 +211,99 @@ static void what_has_settled_on_a_lying_disk_stays(void **state)
     end(&w);
 }
 
+static void a_cut_may_come_after_commits_that_nobody_was_told_of(void **state)
+{
+    (void)state;
+    for (unsigned cut = 0; cut <= 4; cut++) {
+        struct world w;
+        begin(&w);
+        CHECK_OK(commit(&w, "z", "0"));
+        submit(&w, "a", "1");
+        submit(&w, "b", "2");
+        submit(&w, "z", NULL);
+        store_disk_set_cut(w.disk, cut);
+        restart(&w);
+        CHECK_INT(w.told, 1);
+        CHECK_INT(has(&w, "a", "1"), cut >= 1);
+        CHECK_INT(has(&w, "b", "2"), cut >= 2);
+        CHECK_INT(has(&w, "z", "0"), cut < 3);
+        submit(&w, "c", "3");
+        restart(&w); /* once only */
+        CHECK(!has(&w, "c", "3"));
+        end(&w);
+    }
+}
+
+static void a_batch_needs_room_beside_what_it_frees(void **state)
+{
+    (void)state;
+    struct world w;
+    static char body[200 * 1024];
+    begin(&w);
+    memset(body, 'x', sizeof body - 1);
+    for (char key[2] = "a"; key[0] <= 'd'; key[0]++) { /* 800 of 1,024 KiB */
+        CHECK_OK(commit(&w, key, body));
+    }
+    CHECK_OK(commit(&w, "a", body)); /* one at a time they can be written anew */
+    struct store_batch *batch = NULL;
+    CHECK_OK(store_batch_new(w.store, &batch));
+    for (char key[2] = "a"; key[0] <= 'd'; key[0]++) {
+        CHECK_OK(store_put(batch, 0, slice_str(key), slice_str(body)));
+    }
+    CHECK_OK(store_commit(w.store, batch, on_done, &w));
+    loop_world_run(w.world, loop_world_now_us(w.world) + 5 * MS_US);
+    CHECK_ERR(w.last, ERR_FULL); /* together they cannot: LMDB has old and new side by side until the end */
+    end(&w);
+}
+
+struct seen {
+    char text[200];
+};
+
+static void on_seen(void *arg, unsigned table, struct slice key, struct slice value, bool undone)
+{
+    struct seen *seen = arg;
+    size_t len = strlen(seen->text);
+    (void)snprintf(seen->text + len, sizeof(seen->text) - len, "%s%u%.*s%.*s ", undone ? "-" : "+", table, (int)key.len,
+                   (const char *)key.ptr, (int)value.len, (const char *)value.ptr);
+}
+
+static void add_key(void *arg, struct slice key, struct slice value)
+{
+    on_seen(arg, 9, key, value, false);
+}
+
+static void a_checker_sees_what_a_power_cut_would_leave(void **state)
+{
+    (void)state;
+    struct world w;
+    struct seen seen = {""}, all = {""};
+    struct slice value;
+    begin(&w);
+    CHECK_OK(commit(&w, "a", "1"));
+    store_disk_watch(w.disk, on_seen, &seen);
+    store_disk_set_mode(w.disk, STORE_DISK_LIES);
+    CHECK_OK(commit(&w, "a", "2"));
+    CHECK_OK(commit(&w, "a", "3"));
+    CHECK_OK(commit(&w, "b", "4"));
+    CHECK(has(&w, "a", "3"));
+    CHECK_OK(store_disk_get(w.disk, 0, slice_str("a"), &value));
+    CHECK(slice_equal(value, slice_str("1")));
+    CHECK_ERR(store_disk_get(w.disk, 0, slice_str("b"), &value), ERR_NOT_FOUND);
+    CHECK_ERR(store_disk_get(w.disk, 1, slice_str("a"), &value), ERR_NOT_FOUND);
+    restart(&w);
+    CHECK_STR(seen.text, "+0a2 +0a3 +0b4 -0b4 -0a3 -0a2 ");
+    store_disk_foreach(w.disk, 0, add_key, &all);
+    CHECK_STR(all.text, "+9a1 ");
+    CHECK_INT(store_disk_used(w.disk), 1 + 1 + 16);
+    store_close(w.store);
+    store_disk_erase(w.disk, 0, slice_str("a"));
+    CHECK_INT(store_disk_used(w.disk), 0);
+    open_store(&w);
+    CHECK(!has(&w, "a", "1"));
+    end(&w);
+}
+
 static void a_clone_is_a_disk_of_its_own(void **state)
 {
     (void)state;
@@ -278,6 +371,9 @@ int main(void)
         cmocka_unit_test(a_failing_disk_fails_every_commit_until_it_is_well),
         cmocka_unit_test(what_a_lying_disk_reported_is_undone_by_the_close),
         cmocka_unit_test(what_has_settled_on_a_lying_disk_stays),
+        cmocka_unit_test(a_cut_may_come_after_commits_that_nobody_was_told_of),
+        cmocka_unit_test(a_batch_needs_room_beside_what_it_frees),
+        cmocka_unit_test(a_checker_sees_what_a_power_cut_would_leave),
         cmocka_unit_test(a_clone_is_a_disk_of_its_own),
         cmocka_unit_test(a_disk_is_open_once),
         cmocka_unit_test(a_million_entries_stay_fast),

@@ -103,6 +103,101 @@ static void a_fast_link_is_used_up_to_the_windows_bytes(void **state)
     CHECK((double)l.delivered > 0.9 * (double)OPTIONS.max_bytes / 5e3 * 2e6); /* a window per round trip, at most */
 }
 
+/* ---- a link that stands still, as a broker that is stopped, and delivers later what it was given meanwhile ---- */
+
+enum { QUEUE = 1 << 16 };
+struct queued {
+    uint64_t first, last;
+    int64_t arrives_us;
+};
+struct stall {
+    struct window_sender s;
+    struct queued *queue;
+    unsigned head, count;
+    double bytes_per_us;
+    int64_t free_us, from_us, until_us, now_us;
+    uint64_t hwm, top, carried;
+};
+
+static void stall_put(struct stall *t)
+{
+    for (uint64_t from; window_sender_may_send(&t->s, t->now_us, &from);) {
+        uint64_t room = max_u64(min_u64(window_sender_frame_bytes(&t->s), 32 * 1024) / ENTRY_BYTES, 1);
+        uint64_t last = min_u64(from + room - 1, window_sender_limit(&t->s));
+        uint64_t bytes = (last - from + 1) * ENTRY_BYTES;
+        int64_t starts_us = max_i64(t->free_us, t->now_us);
+        if (starts_us >= t->from_us && starts_us < t->until_us) {
+            starts_us = t->until_us;
+        }
+        t->free_us = starts_us + (int64_t)((double)bytes / t->bytes_per_us);
+        t->carried += bytes;
+        CHECK(t->count < QUEUE);
+        t->queue[(t->head + t->count++) % QUEUE] = (struct queued){from, last, t->free_us + 5 * MS_US};
+        window_sender_sent(&t->s, last, bytes, t->now_us);
+    }
+}
+
+/* The next arrival or timeout; live entries come every so often. */
+static void stall_step(struct stall *t, int64_t entry_every_us)
+{
+    int64_t due_us = window_sender_deadline(&t->s);
+    int64_t next_us = t->now_us + entry_every_us;
+    if (t->count > 0) {
+        next_us = min_i64(next_us, t->queue[t->head].arrives_us);
+    }
+    t->now_us = max_i64(due_us != 0 ? min_i64(next_us, due_us) : next_us, t->now_us);
+    t->top = max_u64(t->top, (uint64_t)(t->now_us / entry_every_us));
+    window_sender_durable(&t->s, t->top);
+    while (t->count > 0 && t->queue[t->head].arrives_us <= t->now_us) {
+        struct queued q = t->queue[t->head];
+        t->head = (t->head + 1) % QUEUE;
+        t->count--;
+        CHECK(q.first <= t->hwm + 1); /* nothing is lost here */
+        enum window_verdict verdict = q.last > t->hwm ? WINDOW_ACCEPT : WINDOW_DUPLICATE;
+        t->hwm = max_u64(t->hwm, q.last);
+        (void)window_sender_answer(&t->s, verdict, t->hwm, t->now_us);
+    }
+    if (due_us != 0 && t->now_us >= due_us) {
+        window_sender_tick(&t->s, t->now_us);
+    }
+    stall_put(t);
+}
+
+static void after_a_stall_the_link_carries_the_backlog_and_not_repetitions(void **state)
+{
+    (void)state;
+    static const double rates[] = {16e3, 64e3, 250e3, 4e6};
+    for (size_t r = 0; r < COUNT_OF(rates); r++) {
+        for (int64_t stall_s = 1; stall_s <= 15; stall_s += 7) {
+            static struct window_flight flight[FRAMES];
+            struct window_sender_options options = OPTIONS;
+            options.max_rto_us = MINUTE_US;
+            options.max_bytes = 256 * 1024;
+            struct stall t = {.bytes_per_us = rates[r] / 1e6, .from_us = 10 * SECOND_US, .now_us = 1};
+            t.until_us = t.from_us + stall_s * SECOND_US;
+            t.queue = calloc(QUEUE, sizeof(*t.queue));
+            CHECK(t.queue != NULL);
+            int64_t every_us = (int64_t)(ENTRY_BYTES * 4 / t.bytes_per_us); /* a quarter of what the link carries */
+            window_sender_init(&t.s, &options, flight, 0, 0);
+            window_sender_connected(&t.s);
+            while (t.now_us < t.until_us) {
+                stall_step(&t, every_us);
+            }
+            uint64_t behind = (t.top - t.hwm) * ENTRY_BYTES, before = t.carried;
+            const uint64_t on_the_way = 8 + (uint64_t)(0.1 * rates[r] / 4 / ENTRY_BYTES); /* of 100 ms */
+            while (t.hwm + on_the_way < t.top) {
+                stall_step(&t, every_us);
+                CHECK(t.now_us < t.until_us + 4 * MINUTE_US);
+            }
+            double took_s = (double)(t.now_us - t.until_us) / 1e6;
+            double least_s = (double)behind / rates[r] / 0.75; /* a quarter of the link is live */
+            CHECK(took_s < 1.4 * least_s + 0.1); /* the start included */
+            CHECK((double)(t.carried - before) < 1.1 * (double)behind + 0.3 * rates[r] * took_s); /* live entries go on */
+            free(t.queue);
+        }
+    }
+}
+
 static void a_link_that_becomes_slow_is_noticed(void **state)
 {
     (void)state;
@@ -164,6 +259,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slow_link_is_kept_busy_and_not_filled_up),
         cmocka_unit_test(a_fast_link_is_used_up_to_the_windows_bytes),
+        cmocka_unit_test(after_a_stall_the_link_carries_the_backlog_and_not_repetitions),
         cmocka_unit_test(a_link_that_becomes_slow_is_noticed),
         cmocka_unit_test(after_a_new_connection_nothing_is_known_of_the_link),
         cmocka_unit_test(without_a_bound_on_the_queue_only_max_bytes_counts),

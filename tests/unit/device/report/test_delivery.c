@@ -484,6 +484,32 @@ static void retained_and_foreign_messages_are_ignored_and_counted(void **state)
     rig_free(rig);
 }
 
+static void the_alarm_lane_does_not_sit_out_its_timeout_when_the_gateway_is_back(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(16 << 20);
+    rig_start(rig);
+    rig_run(rig, 30 * SECOND_US);
+    rig->lose_acks = UINT32_MAX; /* no answer, and the link stays up: as with a gateway that is down */
+    rig->answers = 1;
+    rig_run(rig, 110 * SECOND_US);
+    CHECK_OK(report_event(agent_report(rig->agent), REPORT_ALARM, "late", NULL, NULL, 1)); /* out of step with lane 1 */
+    rig_run(rig, 10 * MINUTE_US);
+    uint64_t before = rig_stats(rig).lane[1].acked;
+    CHECK_INT(rig_stats(rig).lane[0].acked, 0);
+    rig->lose_acks = 0;
+    for (unsigned i = 0; i < 1200 && rig_stats(rig).lane[1].acked == before && rig_stats(rig).lane[0].acked == 0; i++) {
+        rig_run(rig, 100 * MS_US);
+    }
+    rig_run(rig, SECOND_US);
+    struct report_stats stats = rig_stats(rig);
+    CHECK(stats.lane[1].acked > before);
+    CHECK(stats.lane[0].durable > 0);
+    CHECK_INT(stats.lane[0].acked, stats.lane[0].durable);
+    rig_expect_whole(rig_current(rig, 0));
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -491,6 +517,7 @@ int main(void)
         cmocka_unit_test(nothing_is_sent_before_it_is_durable),
         cmocka_unit_test(a_watcher_is_told_of_every_block_its_due_time_its_acknowledgement_and_the_link),
         cmocka_unit_test(an_outage_delays_and_loses_nothing),
+        cmocka_unit_test(the_alarm_lane_does_not_sit_out_its_timeout_when_the_gateway_is_back),
         cmocka_unit_test(lost_and_repeated_and_reordered_messages_change_nothing),
         cmocka_unit_test(a_restart_from_the_same_disk_goes_on_in_the_same_epoch),
         cmocka_unit_test(a_crash_during_every_commit_leaves_no_hole),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Goal: a seed is one run, bit for bit; faults take place as the plan says; each planted mistake is found by the check that
- * is meant to find it. */
+/* Goal: a seed is one run, bit for bit; faults take place as the plan says; each planted mistake is found by the check
+ * that is meant to find it. */
 #include "tests/support/check.h"
 
 #include "core/log/log.h"
@@ -91,7 +91,8 @@ static void an_image_is_restored_once_and_only_when_it_is_sound(void **state)
 {
     (void)state;
     struct run_result r = run_text(TWO_LINES "at 1s alarm device-*\nat 2s snapshot device-1\nat 30s snapshot device-2\n"
-                                             "at 60s restore device-1\nat 60s restore device-2\nat 80s restore device-2\n");
+                                             "at 60s restore device-1\nat 60s restore device-2\n"
+                                             "at 80s restore device-2\n");
     CHECK_INT(r.violations, 0);
     CHECK_INT(r.injected[PLAN_SNAPSHOT], 1); /* two seconds after a start nothing is answered for sure */
     CHECK_INT(r.injected[PLAN_RESTORE], 1);
@@ -135,7 +136,7 @@ static void a_record_sent_before_its_fsync_is_a_phantom_after_a_crash(void **sta
     (void)state;
     struct run_result r = run_text(TWO_LINES "mistake send-before-fsync\nat 30550ms crash device-1 for 1s\n"
                                              "at 34250ms crash device-2 for 1s\nat 37750ms crash device-3 for 1s\n"
-                                             "at 41950ms crash device-4 for 1s\n"); /* a lying disk writes every second */
+                                             "at 41950ms crash device-4 for 1s\n"); /* it writes every second */
     CHECK(r.report.phantom > 0);
     CHECK(r.violations > 0);
     done(&r);
