@@ -9,8 +9,8 @@
  *
  * The bytes of a batch are copied out of the spool, since its pages must not be held across a write.
  *
- * Alarms do not wait: a batch that has any holds nothing else (two in a row are mixed, so that a flood of alarms does not
- * stop the rest), and the size of batches follows the sink, so that a write that is under way takes about BATCH_AIM_US.
+ * Alarms do not wait: a batch that has any holds nothing else (two in a row are mixed, so that a flood of alarms does
+ * not stop the rest), and the size of batches follows the sink, so that a write under way takes about BATCH_AIM_US.
  */
 #include "cloud-bridge/sinks/sinks_internal.h"
 

@@ -138,8 +138,8 @@ void json_i64(struct json *j, const char *key, int64_t value)
 }
 
 /* What sensors give has a few decimal places: value = m / 10^k. m and 10^k are exact, and a quotient is rounded to the
- * nearest double (IEEE 754, 5.4.1), so "m shifted by k" reads back as value. Gives what %.15g would, at a tenth of its price.
- * False: it has more places, or wants an exponent. */
+ * nearest double (IEEE 754, 5.4.1), so "m shifted by k" reads back as value. Gives what %.15g would, at a tenth of its
+ * price. False: it has more places, or wants an exponent. */
 static bool put_decimal(struct buffer *out, double value)
 {
     static const uint64_t powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000};

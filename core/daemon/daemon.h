@@ -19,7 +19,7 @@
 struct daemon_broker {
     char *host, *ca, *cert, *key;
     int64_t port, keepalive_us;
-    int64_t reconnect_us; /* longest wait between two attempts; 0 = the bus's preset, which spares a broker of thousands */
+    int64_t reconnect_us; /* longest wait between two attempts; 0 = the bus's preset, which spares a busy broker */
     int backend; /* enum bus_backend */
     bool insecure;
 };

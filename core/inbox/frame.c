@@ -152,7 +152,7 @@ static enum window_verdict accept(struct inbox *inbox, struct inbox_streamed *st
     if (inbox_overrun(inbox)) {
         inbox->stats.overrun++;
         if (inbox_touch(inbox, st) == OK) {
-            owe(st, WINDOW_HOLE); /* asked for again when there is room: the sender's timeout may have grown to a minute */
+            owe(st, WINDOW_HOLE); /* asked for again when there is room: the sender's timeout may be a minute */
         }
         return WINDOW_FULL;
     }

@@ -76,12 +76,12 @@
  *
  * Retransmission timeout: RFC 6298 (SRTT, RTTVAR, Karn's rule), bounds min_rto_us..max_rto_us.
  *
- * Bytes under way. What has been handed to the link stands before everything that comes later, an alarm of another lane
- * above all. So no more goes out than the link carries in max_queue_us beyond its own delay (after TCP Vegas, Brakmo and
- * Peterson 1995): from 4 KiB on connecting the allowance grows with every ack while the round trip stays below
- * min_rtt + max_queue_us / 2, slower up to min_rtt + max_queue_us, and above that it is cut in proportion. On a fast link it
- * ends at max_bytes after a few round trips. A timeout and a new connection begin at 4 KiB again; until a frame is measured it
- * grows up to half of what it was (the whole after a new connection) and no further.
+ * Bytes under way. What has been handed to the link stands before everything that comes later, an alarm of another
+ * lane above all. So no more goes out than the link carries in max_queue_us beyond its own delay (after TCP Vegas,
+ * Brakmo and Peterson 1995): from 4 KiB on connecting the allowance grows with every ack while the round trip stays
+ * below min_rtt + max_queue_us / 2, slower up to min_rtt + max_queue_us, and above that it is cut in proportion. On a
+ * fast link it ends at max_bytes after a few round trips. A timeout and a new connection begin at 4 KiB again; until a
+ * frame is measured it grows up to half of what it was (the whole after a new connection) and no further.
  */
 #ifndef CORE_WINDOW_WINDOW_H
 #define CORE_WINDOW_WINDOW_H

@@ -868,7 +868,7 @@ static void a_slow_disk_bounds_what_waits_behind_it(void **state)
     run(30 * MS_US);
     CHECK_INT(hwm_of("a", 1), 41);
     CHECK(!g.crowded);
-    CHECK(last_answer()->verdict == WINDOW_HOLE && last_answer()->hwm == 41); /* the sender need not wait for its timeout */
+    CHECK(last_answer()->verdict == WINDOW_HOLE && last_answer()->hwm == 41); /* it need not wait for its timeout */
 }
 
 static void who_came_too_late_for_a_batch_is_told_to_come_again(void **state)
@@ -888,7 +888,8 @@ static void who_came_too_late_for_a_batch_is_told_to_come_again(void **state)
     run(30 * MS_US);
     bool told = false;
     for (size_t i = 0; i < g.answer_count; i++) {
-        told = told || (strcmp(g.answers[i].sender, "b") == 0 && g.answers[i].verdict == WINDOW_HOLE && g.answers[i].hwm == 5);
+        const struct answer *a = &g.answers[i];
+        told = told || (strcmp(a->sender, "b") == 0 && a->verdict == WINDOW_HOLE && a->hwm == 5);
     }
     CHECK(told);
 }

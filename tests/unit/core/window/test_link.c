@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: a sender with a backlog keeps a link busy without filling it up: what comes later, an alarm above all, waits for
- * max_queue_us and little more, on links of any speed; and a fast link is used to the full.
+ * Goal: a sender with a backlog keeps a link busy without filling it up: what comes later, an alarm above all, waits
+ * for max_queue_us and little more, on links of any speed; a fast link is used to the full; and after a standstill the
+ * link carries the backlog, not repetitions.
  *
  * The link: a queue that is served at so many bytes a second, then a delay; the receiver answers each frame at once.
  */
@@ -85,7 +86,7 @@ static void a_slow_link_is_kept_busy_and_not_filled_up(void **state)
             struct link l = run(rates[r], delays_us[d], for_us, &allowed);
             double used = (double)l.delivered / (rates[r] * 60);
             int64_t mean_us = l.sum_queue_us / (int64_t)l.sent;
-            /* The first frame is 4 KiB at most, whatever the link; it is part of what the sender takes for its delay. */
+            /* The first frame is 4 KiB at most, whatever the link; the sender takes it for a part of the delay. */
             int64_t first_us = (int64_t)(4096 / rates[r] * 1e6);
             CHECK(used > 0.75); /* 4 MB/s and 600 ms ask for more than max_bytes */
             CHECK(l.worst_queue_us < 2 * MAX_QUEUE_US + 2 * first_us);
@@ -192,7 +193,8 @@ static void after_a_stall_the_link_carries_the_backlog_and_not_repetitions(void 
             double took_s = (double)(t.now_us - t.until_us) / 1e6;
             double least_s = (double)behind / rates[r] / 0.75; /* a quarter of the link is live */
             CHECK(took_s < 1.4 * least_s + 0.1); /* the start included */
-            CHECK((double)(t.carried - before) < 1.1 * (double)behind + 0.3 * rates[r] * took_s); /* live entries go on */
+            double carried = (double)(t.carried - before); /* live entries go on */
+            CHECK(carried < 1.1 * (double)behind + 0.3 * rates[r] * took_s);
             free(t.queue);
         }
     }
