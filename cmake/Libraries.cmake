@@ -10,6 +10,8 @@ pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)              # configu
 pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)             # the operator's command reads JSON
 pkg_check_modules(SQLITE3 REQUIRED IMPORTED_TARGET sqlite3)            # default sink
 find_library(PAHO_LIBRARY paho-mqtt3as REQUIRED)                       # MQTT on the device; TLS build
+pkg_check_modules(PQ IMPORTED_TARGET libpq)                             # sink: PostgreSQL; without it that module is not built
+pkg_check_modules(NATS IMPORTED_TARGET libnats)                         # sink: NATS JetStream; without it that module is not built
 find_program(PROTOC_C protoc-c REQUIRED)
 if(WEIR_TESTS)
   pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)            # unit tests

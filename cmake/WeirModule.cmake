@@ -38,6 +38,18 @@ function(weir_program name)
   target_link_libraries(${name} PRIVATE weir_flags ${P_LIBS})
 endfunction()
 
+# weir_sink(postgres): the module cloud-bridge/sink-postgres as a shared object lib/weir/weir-sink-postgres.so that
+# weir-bridge loads. It exports weir_sink_module and nothing else; what it does not use of its libraries is not linked.
+function(weir_sink name)
+  add_library(weir-sink-${name} MODULE $<TARGET_OBJECTS:cloud_bridge_sink_${name}>)
+  target_link_libraries(weir-sink-${name} PRIVATE cloud_bridge_sink_${name})
+  target_link_options(weir-sink-${name} PRIVATE -Wl,--as-needed -Wl,--gc-sections
+    -Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/sink.map)
+  set_target_properties(weir-sink-${name} PROPERTIES PREFIX "" LINKER_LANGUAGE C
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/weir LINK_DEPENDS ${CMAKE_SOURCE_DIR}/cmake/sink.map)
+  install(TARGETS weir-sink-${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/weir)
+endfunction()
+
 # A fuzz target: with WEIR_FUZZ a libFuzzer program fuzz_<parser>; always a program replay_<parser> that runs the
 # corpus in tests/corpus/<parser> as an ordinary test.
 function(weir_fuzz path target source)

@@ -114,6 +114,13 @@ void buffer_put_u64le(struct buffer *b, uint64_t v)
     buffer_put(b, &v, sizeof(v));
 }
 
+void buffer_put_f64le(struct buffer *b, double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof(bits));
+    buffer_put_u64le(b, bits);
+}
+
 void buffer_put_varint(struct buffer *b, uint64_t v)
 {
     uint8_t bytes[VARINT_MAX];

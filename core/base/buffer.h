@@ -36,6 +36,7 @@ void buffer_put_u32be(struct buffer *b, uint32_t v);
 void buffer_put_u64be(struct buffer *b, uint64_t v);
 void buffer_put_u32le(struct buffer *b, uint32_t v);
 void buffer_put_u64le(struct buffer *b, uint64_t v);
+void buffer_put_f64le(struct buffer *b, double v);
 void buffer_put_varint(struct buffer *b, uint64_t v); /* protobuf base-128 */
 void buffer_put_str(struct buffer *b, const char *text);
 void buffer_printf(struct buffer *b, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -66,6 +66,14 @@ static inline uint64_t cursor_u64le(struct cursor *c)
     }
     return v;
 }
+/* Any bits: the caller says which numbers it takes. */
+static inline double cursor_f64le(struct cursor *c)
+{
+    uint64_t bits = cursor_u64le(c);
+    double v;
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
 static inline uint64_t cursor_u64be(struct cursor *c)
 {
     return __builtin_bswap64(cursor_u64le(c));

@@ -51,6 +51,7 @@ void bus_deinit(struct bus *bus)
         free(sub);
     }
     free(bus->host);
+    free(bus->will);
     free(bus->source);
 }
 
@@ -179,17 +180,28 @@ enum err bus_set_link(struct bus *bus, enum bus_link link)
     return OK;
 }
 
+enum err bus_rest(struct bus *bus, bool rest)
+{
+    if (bus->ops->rest == NULL) {
+        return ERR_UNSUPPORTED;
+    }
+    bus->ops->rest(bus, rest);
+    return OK;
+}
+
 enum bus_state bus_state(const struct bus *bus)
 {
     return bus->state;
 }
 
-enum err bus_publish(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain)
+enum err bus_publish_with(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain,
+                          const struct bus_extras *extras)
 {
     if (!mqtt_topic_valid(topic) || qos > 1 || payload.len > MQTT_REMAINING_MAX - MQTT_TOPIC_MAX - 4) {
         return ERR_RANGE;
     }
-    enum err err = bus->state == BUS_UP ? bus->ops->publish(bus, topic, payload, qos, retain) : ERR_AGAIN;
+    enum err err = bus->state == BUS_UP ? bus->ops->publish(bus, topic, payload, qos, retain, extras)
+                                            : ERR_AGAIN;
     if (err == ERR_AGAIN) {
         bus->stats.refused_again++;
         bus->wants_writable = bus->state == BUS_UP;
@@ -199,12 +211,72 @@ enum err bus_publish(struct bus *bus, struct slice topic, struct slice payload, 
     return err;
 }
 
+enum err bus_publish(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain)
+{
+    return bus_publish_with(bus, topic, payload, qos, retain, NULL);
+}
+
+enum bus_version bus_version(const struct bus *bus)
+{
+    return bus->version;
+}
+
 void bus_stats(const struct bus *bus, struct bus_stats *ret_stats)
 {
     *ret_stats = bus->stats;
 }
 
+enum err bus_set_will(struct bus *bus, const struct bus_will *will)
+{
+    free(take(bus->will));
+    if (will == NULL) {
+        return OK;
+    }
+    struct slice topic = slice_str(will->topic);
+    if (!mqtt_topic_valid(topic) || will->qos > 1 || will->payload.len > MQTT_WILL_MAX) {
+        return ERR_RANGE;
+    }
+    bus->will = malloc(topic.len + 1 + will->payload.len);
+    if (bus->will == NULL) {
+        return ERR_NOMEM;
+    }
+    memcpy(bus->will, topic.ptr, topic.len + 1);
+    if (will->payload.len > 0) {
+        memcpy(bus->will + topic.len + 1, will->payload.ptr, will->payload.len);
+    }
+    bus->will_topic_len = topic.len;
+    bus->will_payload_len = will->payload.len;
+    bus->will_qos = (uint8_t)will->qos;
+    bus->will_retain = will->retain;
+    return OK;
+}
+
+void bus_on_connect(struct bus *bus, void (*fn)(void *arg), void *arg)
+{
+    bus->on_connect = fn;
+    bus->on_connect_arg = arg;
+}
+
 /* ---- news ---- */
+void bus_connecting(struct bus *bus)
+{
+    if (bus->on_connect != NULL) {
+        bus->on_connect(bus->on_connect_arg);
+    }
+}
+
+bool bus_will(const struct bus *bus, struct mqtt_publish *ret_will)
+{
+    if (bus->will == NULL) {
+        return false;
+    }
+    *ret_will = (struct mqtt_publish){.topic = slice_of(bus->will, bus->will_topic_len),
+                                      .payload = slice_of(bus->will + bus->will_topic_len + 1, bus->will_payload_len),
+                                      .qos = bus->will_qos,
+                                      .retain = bus->will_retain};
+    return true;
+}
+
 static void tell(struct bus *bus, enum bus_state state, const char *reason)
 {
     bus->state = state;

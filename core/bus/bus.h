@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bus - one MQTT 3.1.1 session that keeps itself connected.
+ * bus - one MQTT session that keeps itself connected: 3.1.1, or 5 where it is asked for.
  *
  * Comes in: publications of the caller, messages of the broker. Goes out: on_message per inbound PUBLISH, on_state on
  * every change, on_writable when a publish that was refused with ERR_AGAIN may be tried again.
@@ -9,7 +9,7 @@
  *
  * Three back-ends behind one header:
  *   paho    Eclipse Paho MQTTAsync; its threads hand messages over by a queue and an eventfd (default of the device)
- *   native  MQTT 3.1.1 straight on the loop, QoS 0 and 1 out, 0 and 1 in (default of gateway, bridge): one read for many
+ *   native  MQTT straight on the loop, QoS 0 and 1 out, 0 and 1 in (default of gateway, bridge): one read for many
  *           packets, which are handed up in place; one write for everything that was published in a round
  *   memory  a hub in the same process, for virtual time, with faults
  *
@@ -20,9 +20,14 @@
  * of silence towards the broker or from it, the link is declared dead when no answer came within another half of it
  * (native: while the peer's TCP still takes bytes that stand before the PINGREQ, the half starts anew, so that a slow
  * link with a backlog is not taken for a dead one).
+ * Will: what the broker says in our name when the session ends without our DISCONNECT. It may be another one for every
+ * CONNECT: see bus_on_connect.
  * SIGPIPE is ignored from the first real session on, if it had its default action: OpenSSL and Paho write without
  * MSG_NOSIGNAL.
- * Source: MQTT 3.1.1 (OASIS), sections 2-4.
+ * MQTT 5 (native only) is there for what a publication can say beside its payload: bus_publish_with. A server that does
+ * not speak it is spoken to in 3.1.1, where that is left out; the next session tries again. What the server announces
+ * (keep-alive, QoS, sizes, unacknowledged publications) is obeyed; one that takes no retained will gets it unretained.
+ * Source: MQTT 3.1.1 (OASIS), sections 2-4; MQTT 5.0 (OASIS), sections 2-4.
  */
 #ifndef CORE_BUS_BUS_H
 #define CORE_BUS_BUS_H
@@ -35,6 +40,7 @@ struct crypt_tls;
 
 enum bus_state { BUS_DOWN, BUS_UP };
 enum bus_backend { BUS_PAHO, BUS_NATIVE };
+enum bus_version { BUS_MQTT_3, BUS_MQTT_5 };
 
 struct bus_options {
     const char *host;      /* copied */
@@ -45,6 +51,7 @@ struct bus_options {
     unsigned keepalive_s;  /* 0 = 30 */
     int64_t backoff_min_us, backoff_max_us; /* 0 = 200 ms, 30 s */
     size_t out_limit_bytes; /* unsent bytes above which bus_publish says ERR_AGAIN; 0 = 1 MiB */
+    enum bus_version version; /* that is tried first; native only */
     size_t packet_limit_bytes; /* largest inbound packet, larger ones end the session; 0 = 256 KiB */
 };
 
@@ -58,6 +65,13 @@ struct bus_handlers {
     void (*on_state)(void *arg, enum bus_state state, const char *reason);
     void (*on_writable)(void *arg); /* may be NULL */
     void *arg;
+};
+/* topic and payload are copied. */
+struct bus_will {
+    const char *topic;
+    struct slice payload;
+    unsigned qos; /* 0 or 1 */
+    bool retain;
 };
 
 struct bus_stats {
@@ -78,6 +92,13 @@ void bus_set_handlers(struct bus *bus, const struct bus_handlers *handlers);
 /* Remembered; sent now if UP, and after each connect. filter is copied; qos above 1 counts as 1. ERR_NOMEM; ERR_RANGE:
  * not a filter. */
 enum err bus_subscribe(struct bus *bus, const char *filter, unsigned qos) MUST_CHECK;
+/* Stands in every CONNECT from now on; a session that is up keeps the one that it came with. NULL = none. For the time
+ * before bus_start and for bus_on_connect's fn. ERR_RANGE: not a topic, such a QoS, or longer than 65535 bytes; ERR_NOMEM: then
+ * there is none. */
+enum err bus_set_will(struct bus *bus, const struct bus_will *will) MUST_CHECK;
+/* Before bus_start: fn is called whenever the next thing that the session sends is a CONNECT (paho: the next thing that it
+ * tries is to connect). It may call bus_set_will and nothing else of the bus. */
+void bus_on_connect(struct bus *bus, void (*fn)(void *arg), void *arg);
 enum err bus_start(struct bus *bus) MUST_CHECK;
 enum bus_state bus_state(const struct bus *bus);
 /* Whether the reason of on_state(UP) names a subscription that the broker refused. */
@@ -88,11 +109,29 @@ bool bus_reason_refused(const char *reason);
  * on_writable, which comes when half of what may be unsent has gone. ERR_RANGE: not a topic, or no such QoS;
  * ERR_NOMEM. */
 enum err bus_publish(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain) MUST_CHECK;
+struct bus_property {
+    const char *name;   /* UTF-8, as the value */
+    struct slice value;
+};
+struct bus_extras {
+    const char *content_type; /* NULL = none */
+    const struct bus_property *properties; /* MQTT 5 user properties */
+    size_t count;
+};
+/* As bus_publish. extras: left out on a session that is not MQTT 5; a server of MQTT 5 may also take no retained
+ * messages, or none so long: ERR_UNSUPPORTED (bus_publish likewise). */
+enum err bus_publish_with(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain,
+                          const struct bus_extras *extras) MUST_CHECK;
+/* Of the session that is up; the last one where there is none. */
+enum bus_version bus_version(const struct bus *bus);
 void bus_stats(const struct bus *bus, struct bus_stats *ret_stats);
 /* While paused the session takes no more from its socket than it has read already, so that what comes faster than it can be
  * dealt with waits at the broker. For moments: the keep-alive goes on counting. A hint: paho and memory go on. May be called
  * from on_message. */
 void bus_pause(struct bus *bus, bool paused);
+/* While at rest there is no session: one that is up is ended politely, none is made until it is called with false, which
+ * connects at once. May be called at any time, before bus_start too; on_state follows from the loop. ERR_UNSUPPORTED: paho. */
+enum err bus_rest(struct bus *bus, bool rest) MUST_CHECK;
 
 /* ---- faults of the link, for simulators ---- */
 enum bus_link {

@@ -16,6 +16,8 @@
 #define BUS_CONNECT_TIMEOUT_US (10 * SECOND_US) /* from the first SYN to the last SUBACK */
 enum { BUS_REASON_MAX = 384, BUS_FILTER_TOLD_MAX = 120, BUS_OUT_LIMIT_BYTES = 1 << 20 };
 
+struct mqtt_publish;
+
 struct bus_sub {
     struct bus_sub *next;
     char *filter;   /* owned */
@@ -26,9 +28,11 @@ struct bus_sub {
 struct bus_ops {
     enum err (*start)(struct bus *bus);
     enum err (*subscribe)(struct bus *bus, struct bus_sub *sub); /* new or changed; in any state */
-    enum err (*publish)(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain);
+    enum err (*publish)(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain,
+                        const struct bus_extras *extras); /* extras may be NULL; only MQTT 5 has them */
     void (*pause)(struct bus *bus, bool paused); /* NULL: not possible */
     void (*set_link)(struct bus *bus, bool up); /* NULL: not possible; may be called in any state */
+    void (*rest)(struct bus *bus, bool rest);   /* the same */
     void (*stop)(struct bus *bus);    /* closes everything that could call back; slices handed up stay valid */
     void (*release)(struct bus *bus); /* frees the object; after stop */
 };
@@ -41,10 +45,17 @@ struct bus {
     char *source;              /* owned; NULL = the system chooses */
     char client_id[ID_MAX + 1];
     uint16_t port;
+    enum bus_version version; /* of the session */
     struct crypt_tls *tls;     /* borrowed */
     int64_t keepalive_us, backoff_min_us, backoff_max_us;
     size_t out_limit_bytes, packet_limit_bytes;
     struct bus_sub *subs;      /* owned, in the order made */
+    void (*on_connect)(void *arg);
+    void *on_connect_arg;
+    uint8_t *will;             /* owned; topic, NUL, payload; NULL = none */
+    size_t will_topic_len, will_payload_len;
+    uint8_t will_qos;
+    bool will_retain;
     enum bus_state state;
     struct bus_stats stats;
     bool closing, started;
@@ -66,6 +77,10 @@ static inline void bus_enter(struct bus *bus)
 }
 void bus_leave(struct bus *bus);
 
+/* A CONNECT comes next. */
+void bus_connecting(struct bus *bus);
+/* The will as a message; the topic ends in a NUL. False: none. */
+bool bus_will(const struct bus *bus, struct mqtt_publish *ret_will);
 /* To UP; tells. refused: the first filter that the broker refused, "" if none. */
 void bus_went_up(struct bus *bus, const char *refused);
 /* While UP: a SUBSCRIBE made later was refused; tells. */

@@ -15,7 +15,8 @@
  *   DEAF, MUTE    the same in one direction
  *
  * What a real broker does is kept: a second client with the same id takes the session over, retained messages are
- * stored and sent to new subscriptions, a message goes once to a client however many of its filters match.
+ * stored and sent to new subscriptions, a message goes once to a client however many of its filters match, a will is
+ * published when a session ends in any way but by its client's wish (a hub that is killed forgets them all).
  * QoS 1 passes as QoS 0: a real broker loses it in the same places. Routing is linear in the sessions.
  */
 #include <stdio.h>
@@ -82,9 +83,12 @@ struct memory {
     struct loop_timer notice;   /* a call that the hub owes: loss, or writable */
     struct loop_timer alive;    /* silent link: when the keep-alive gives up */
     const char *loss;           /* NULL: none */
+    bool held;                  /* at rest: no attempts */
     bool orphaned;              /* the hub restarted behind a silent link: it does not know the session any more */
     int64_t last_due_us[2];     /* per course: keeps the order */
     size_t vanished_bytes;      /* into a silent link: what a socket would hold unsent */
+    struct mqtt_publish will;   /* of this session, as the hub knows it; payload and topic lie in will_data */
+    uint8_t *will_data;         /* owned; NULL = none */
 };
 
 static struct memory *memory_of(struct bus *bus)
@@ -295,6 +299,36 @@ static void drop_flights(struct memory *client, bool to_hub_too)
 }
 
 /* ---- a client's session ---- */
+static void forget_will(struct memory *client)
+{
+    free(take(client->will_data));
+}
+
+static void publish_will(struct memory *client)
+{
+    if (client->will_data != NULL) {
+        route(client->hub, client->will.topic, client->will.payload, client->will.retain);
+        forget_will(client);
+    }
+}
+
+static void learn_will(struct memory *client)
+{
+    struct mqtt_publish will;
+    forget_will(client);
+    client->will_data = bus_will(&client->bus, &will) ? malloc(will.topic.len + will.payload.len) : NULL;
+    if (client->will_data == NULL) {
+        return; /* out of memory loses it, as everything here */
+    }
+    memcpy(client->will_data, will.topic.ptr, will.topic.len);
+    if (will.payload.len > 0) {
+        memcpy(client->will_data + will.topic.len, will.payload.ptr, will.payload.len);
+    }
+    client->will = will;
+    client->will.topic.ptr = client->will_data;
+    client->will.payload.ptr = client->will_data + will.topic.len;
+}
+
 static void forget_session(struct memory *client)
 {
     drop_flights(client, true);
@@ -310,6 +344,7 @@ static void end_session(struct memory *client, const char *why)
         client->peer->session = NULL;
     }
     forget_session(client);
+    publish_will(client);
     client->loss = why;
     loop_timer_in(&client->notice, 0);
 }
@@ -319,7 +354,9 @@ static void attempt_failed(struct memory *m, const char *reason)
     m->phase = IDLE;
     m->vanished_bytes = 0;
     loop_timer_cancel(&m->alive);
-    loop_timer_in(&m->attempt, bus_backoff_us(&m->bus));
+    if (!m->held) {
+        loop_timer_in(&m->attempt, bus_backoff_us(&m->bus));
+    }
     bus_went_down(&m->bus, reason);
 }
 
@@ -366,6 +403,8 @@ static void session_begins(struct memory *m)
     if (m->peer->session != NULL) {
         end_session(m->peer->session, "session taken over by another client with the same id");
     }
+    bus_connecting(&m->bus);
+    learn_will(m);
     m->peer->session = m;
     m->phase = UP;
     m->orphaned = false;
@@ -406,7 +445,7 @@ static void on_attempt(void *arg)
 
 static enum err memory_start(struct bus *bus)
 {
-    if (memory_of(bus)->hub != NULL) {
+    if (memory_of(bus)->hub != NULL && !memory_of(bus)->held) {
         loop_timer_in(&memory_of(bus)->attempt, 0);
     }
     return OK;
@@ -427,8 +466,10 @@ static enum err memory_subscribe(struct bus *bus, struct bus_sub *sub)
     return OK;
 }
 
-static enum err memory_publish(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain)
+static enum err memory_publish(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain,
+                               const struct bus_extras *extras)
 {
+    (void)extras;
     (void)qos;
     struct memory *m = memory_of(bus);
     size_t bytes = topic.len + payload.len;
@@ -457,6 +498,25 @@ static void cancel_timers(struct memory *m)
     loop_timer_cancel(&m->alive);
 }
 
+static void memory_rest(struct bus *bus, bool rest)
+{
+    struct memory *m = memory_of(bus);
+    m->held = rest;
+    if (m->hub == NULL) {
+        return;
+    }
+    if (rest && m->phase == UP) {
+        loop_timer_cancel(&m->alive);
+        forget_will(m);
+        end_session(m, "at rest: no session is needed");
+    } else if (rest) {
+        loop_timer_cancel(&m->attempt);
+        m->phase = IDLE;
+    } else if (m->phase == IDLE && bus->started && !loop_timer_pending(&m->attempt)) {
+        loop_timer_in(&m->attempt, 0);
+    }
+}
+
 static void memory_stop(struct bus *bus)
 {
     struct memory *m = memory_of(bus);
@@ -466,6 +526,9 @@ static void memory_stop(struct bus *bus)
             m->peer->session = NULL;
         }
         drop_flights(m, m->peer->link != BUS_LINK_UP);
+        if (m->peer->link != BUS_LINK_UP) { /* its DISCONNECT does not get there */
+            publish_will(m);
+        }
         DL_DELETE(m->hub->clients, m);
         m->hub = NULL;
     }
@@ -473,6 +536,7 @@ static void memory_stop(struct bus *bus)
 
 static void memory_release(struct bus *bus)
 {
+    forget_will(memory_of(bus));
     bus_deinit(bus);
     free(memory_of(bus));
 }
@@ -574,6 +638,7 @@ void bus_hub_restart(struct bus_hub *hub, int64_t down_us)
     hub->down_until_us = loop_world_now_us(hub->world) + down_us;
     for (struct peer *p = hub->peers; p != NULL; p = p->hh.next) {
         if (p->session != NULL) {
+            forget_will(p->session);
             if (unanswered(p->link)) { /* the client learns nothing, its keep-alive runs on */
                 forget_session(p->session);
                 p->session->orphaned = true;
@@ -610,6 +675,7 @@ enum err bus_new_memory(struct bus_hub *hub, struct loop *loop, const char *clie
         .start = memory_start,
         .subscribe = memory_subscribe,
         .publish = memory_publish,
+        .rest = memory_rest,
         .stop = memory_stop,
         .release = memory_release,
     };

@@ -3,7 +3,8 @@
 
 #include "core/base/cursor.h"
 
-enum { PROTOCOL_LEVEL = 4, CLEAN_SESSION = 0x02, SUBSCRIBE_FLAGS = 0x02 };
+enum { PROTOCOL_LEVEL = 4, CLEAN_SESSION = 0x02, WILL = 0x04, WILL_QOS_SHIFT = 3, WILL_RETAIN = 0x20,
+       SUBSCRIBE_FLAGS = 0x02 };
 
 /* ---- reading ---- */
 enum err mqtt_next(struct slice in, size_t limit_bytes, struct mqtt_packet *ret_packet)
@@ -115,17 +116,30 @@ const char *mqtt_refusal(uint8_t code)
 }
 
 /* ---- writing ---- */
-/* Room for a packet with its fixed header written; NULL when the buffer failed. */
-static uint8_t *put_header(struct buffer *out, enum mqtt_type type, uint8_t flags, size_t remaining)
+static size_t make_header(uint8_t head[MQTT_HEADER_MAX], enum mqtt_type type, uint8_t flags, size_t remaining)
 {
-    uint8_t head[MQTT_HEADER_MAX] = {(uint8_t)(type << 4 | flags)};
     size_t len = 1;
     size_t left = remaining;
+    head[0] = (uint8_t)(type << 4 | flags);
     do {
         head[len] = left & 0x7f;
         left >>= 7;
         head[len++] |= left > 0 ? 0x80 : 0;
     } while (left > 0);
+    return len;
+}
+
+void mqtt_put_header(struct buffer *out, enum mqtt_type type, uint8_t flags, size_t remaining)
+{
+    uint8_t head[MQTT_HEADER_MAX];
+    buffer_put(out, head, make_header(head, type, flags, remaining));
+}
+
+/* Room for a packet with its fixed header written; NULL when the buffer failed. */
+static uint8_t *put_header(struct buffer *out, enum mqtt_type type, uint8_t flags, size_t remaining)
+{
+    uint8_t head[MQTT_HEADER_MAX];
+    size_t len = make_header(head, type, flags, remaining);
     uint8_t *at = buffer_extend(out, len + remaining);
     if (at == NULL) {
         return NULL;
@@ -154,15 +168,26 @@ static uint8_t *put_string(uint8_t *at, struct slice s)
     return put_bytes(put_u16(at, (uint16_t)s.len), s);
 }
 
-void mqtt_put_connect(struct buffer *out, const char *client_id, uint16_t keepalive_s)
+void mqtt_put_connect(struct buffer *out, const char *client_id, uint16_t keepalive_s,
+                      const struct mqtt_publish *will)
 {
-    static const uint8_t fixed[] = {0, 4, 'M', 'Q', 'T', 'T', PROTOCOL_LEVEL, CLEAN_SESSION};
+    static const uint8_t fixed[] = {0, 4, 'M', 'Q', 'T', 'T', PROTOCOL_LEVEL};
     struct slice id = slice_str(client_id);
-    uint8_t *at = put_header(out, MQTT_CONNECT, 0, sizeof(fixed) + 2 + 2 + id.len);
-    if (at != NULL) {
-        at = put_bytes(at, slice_of(fixed, sizeof(fixed)));
-        at = put_u16(at, keepalive_s);
-        (void)put_string(at, id);
+    uint8_t flags = CLEAN_SESSION;
+    size_t will_len = 0;
+    if (will != NULL) {
+        flags |= (uint8_t)(WILL | will->qos << WILL_QOS_SHIFT | (will->retain ? WILL_RETAIN : 0));
+        will_len = 2 + will->topic.len + 2 + will->payload.len;
+    }
+    uint8_t *at = put_header(out, MQTT_CONNECT, 0, sizeof(fixed) + 1 + 2 + 2 + id.len + will_len);
+    if (at == NULL) {
+        return;
+    }
+    at = put_bytes(at, slice_of(fixed, sizeof(fixed)));
+    *at++ = flags;
+    at = put_string(put_u16(at, keepalive_s), id);
+    if (will != NULL) {
+        (void)put_string(put_string(at, will->topic), will->payload);
     }
 }
 

@@ -23,7 +23,8 @@ enum mqtt_type {
     MQTT_PINGRESP = 13,
     MQTT_DISCONNECT = 14,
 };
-enum { MQTT_HEADER_MAX = 5, MQTT_TOPIC_MAX = 65535, MQTT_REMAINING_MAX = 268435455, MQTT_SUBACK_FAILURE = 0x80 };
+enum { MQTT_HEADER_MAX = 5, MQTT_TOPIC_MAX = 65535, MQTT_REMAINING_MAX = 268435455, MQTT_SUBACK_FAILURE = 0x80,
+       MQTT_WILL_MAX = 65535 /* bytes of its payload */ };
 
 struct mqtt_packet {
     uint8_t type, flags; /* the two halves of the first byte; type may be any of 0..15 */
@@ -51,7 +52,11 @@ enum err mqtt_read_suback(const struct mqtt_packet *packet, uint16_t *ret_id, ui
 const char *mqtt_refusal(uint8_t code);
 
 /* The encoders append to out; buffer_err(out) tells at the end. */
-void mqtt_put_connect(struct buffer *out, const char *client_id, uint16_t keepalive_s);
+/* The fixed header of a packet that is written in pieces: so many bytes follow. */
+void mqtt_put_header(struct buffer *out, enum mqtt_type type, uint8_t flags, size_t remaining);
+/* will: its topic, payload, qos and retain count; NULL = none. */
+void mqtt_put_connect(struct buffer *out, const char *client_id, uint16_t keepalive_s,
+                      const struct mqtt_publish *will);
 void mqtt_put_subscribe(struct buffer *out, uint16_t id, const char *filter, uint8_t qos);
 void mqtt_put_publish(struct buffer *out, const struct mqtt_publish *publish);
 void mqtt_put_puback(struct buffer *out, uint16_t id);

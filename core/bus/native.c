@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * native - an MQTT 3.1.1 session straight on the loop. It exists for its price: about a microsecond per message in.
+ * native - an MQTT session straight on the loop, 3.1.1 or 5. It exists for its price: about a microsecond a message in.
  *
  * Comes in: readiness of one socket, timers, publications. Goes out: on_message with views into the read buffer,
  * packets.
@@ -17,6 +17,8 @@
  * Out: packets are appended to one buffer, which is written at the end of the round, or at once when WRITE_AT are
  *      there. What does not go waits for writability. More than twice out_limit_bytes unsent (only acknowledgements can
  *      cause that): reading pauses.
+ * MQTT 5: an attempt that the server refuses for its version, or that ends before the CONNACK, is made again in 3.1.1,
+ * and the one after that in 5 again, until one of them is taken. A session that was up is followed by an attempt in 5.
  * A failed write inside a call from outside is kept in `broken` and told from the flush task: calls never call back.
  */
 #include <stdio.h>
@@ -25,6 +27,7 @@
 #include "core/bus/dial.h"
 #include "core/bus/mqtt.h"
 #include "core/bus/stream.h"
+#include "core/bus/version.h"
 
 #define PACE_US INT64_C(500)
 
@@ -39,7 +42,6 @@ enum {
     OUT_KEEP = 256 << 10,   /* an empty out buffer larger than this is given back */
     OUT_SMALL = 4 << 10,    /* and one so small as well: it is cheap to have again */
     BACKLOG_BYTES = 1024,   /* more than this before a PINGREQ: its answer is owed from when they have gone */
-    IN_FLIGHT_MAX = 60000,  /* QoS 1 without PUBACK: ids are handed out in turn, acknowledgements come in order */
 };
 
 enum phase { IDLE, DIALLING, WAITING, SUBSCRIBING, UP };
@@ -67,7 +69,12 @@ struct native {
     bool blocked; /* the kernel took less than there was */
     bool broken;  /* stream.reason says why */
     bool paused;  /* by the owner: what comes waits in the socket */
-    bool held;    /* the link is down for a simulator: no attempts */
+    bool held;    /* at rest, or the link is down for a simulator: no attempts */
+
+    struct version version; /* of this session or attempt */
+    bool wants_v5;
+    bool refused_v5;        /* the next attempt is in 3.1.1 */
+    int64_t keepalive_us;   /* of the session: the server's, where that is shorter */
 
     uint16_t last_id;
     unsigned in_flight, subscribing; /* SUBSCRIBEs without SUBACK */
@@ -126,10 +133,12 @@ static void forget_session(struct native *n)
 
 static void session_failed(struct native *n, const char *reason)
 {
+    bool falls_back = n->phase == WAITING && n->version.v5;
+    n->refused_v5 = falls_back;
     close_session(n);
     forget_session(n);
     if (!n->held) {
-        loop_timer_in(&n->retry, bus_backoff_us(&n->bus));
+        loop_timer_in(&n->retry, falls_back ? n->bus.backoff_min_us : bus_backoff_us(&n->bus));
     }
     bus_went_down(&n->bus, reason);
 }
@@ -219,20 +228,19 @@ static uint16_t next_id(struct native *n)
     return n->last_id;
 }
 
-static enum err native_publish(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain)
+static enum err native_publish(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain,
+                               const struct bus_extras *extras)
 {
     struct native *n = native_of(bus);
-    if (unsent(n) > bus->out_limit_bytes || n->broken || (qos > 0 && n->in_flight >= IN_FLIGHT_MAX)) {
+    qos = qos < n->version.max_qos ? qos : n->version.max_qos;
+    if (unsent(n) > bus->out_limit_bytes || n->broken || (qos > 0 && n->in_flight >= n->version.in_flight_max)) {
         return ERR_AGAIN;
     }
-    size_t before = n->out.len;
     struct mqtt_publish publish = {.topic = topic, .payload = payload, .qos = (uint8_t)qos, .retain = retain,
                                    .id = qos > 0 ? next_id(n) : 0};
-    mqtt_put_publish(&n->out, &publish);
-    if (buffer_err(&n->out) != OK) {
-        n->out.len = before;
-        n->out.err = OK;
-        return ERR_NOMEM;
+    enum err err = version_put_publish(&n->version, &n->out, &publish, extras);
+    if (err != OK) {
+        return err == ERR_UNSUPPORTED ? err : ERR_NOMEM;
     }
     n->in_flight += qos > 0;
     schedule_flush(n);
@@ -243,7 +251,7 @@ static void put_subscribe(struct native *n, struct bus_sub *sub)
 {
     n->subscribing += sub->waits == 0;
     sub->waits = next_id(n);
-    mqtt_put_subscribe(&n->out, sub->waits, sub->filter, sub->qos);
+    version_put_subscribe(&n->version, &n->out, sub->waits, sub->filter, sub->qos);
     schedule_flush(n);
 }
 
@@ -267,18 +275,23 @@ static void session_up(struct native *n)
 
 static void on_connack(struct native *n, const struct mqtt_packet *packet)
 {
-    uint8_t code = 0;
-    if (n->phase != WAITING || mqtt_read_connack(packet, &code) != OK) {
+    const char *refusal = NULL;
+    bool not_v5 = false;
+    if (n->phase != WAITING || version_read_connack(&n->version, packet, &refusal, &not_v5) != OK) {
         session_failed(n, "protocol error: unexpected or malformed CONNACK");
         return;
     }
-    if (code != 0) {
+    if (refusal != NULL) {
         char reason[BUS_REASON_MAX];
-        (void)snprintf(reason, sizeof(reason), "connection refused: %s", mqtt_refusal(code));
+        (void)snprintf(reason, sizeof(reason), "connection refused: %s", refusal);
+        n->version.v5 = not_v5; /* for another reason: no falling back */
         session_failed(n, reason);
         return;
     }
-    loop_timer_in(&n->alive, n->bus.keepalive_us);
+    n->bus.version = n->version.v5 ? BUS_MQTT_5 : BUS_MQTT_3;
+    n->keepalive_us = n->version.keepalive_us != 0 ? min_i64(n->version.keepalive_us, n->bus.keepalive_us)
+                                                   : n->bus.keepalive_us;
+    loop_timer_in(&n->alive, n->keepalive_us);
     n->phase = SUBSCRIBING;
     for (struct bus_sub *sub = n->bus.subs; sub != NULL; sub = sub->next) {
         put_subscribe(n, sub);
@@ -292,7 +305,7 @@ static void on_suback(struct native *n, const struct mqtt_packet *packet)
 {
     uint16_t id = 0;
     uint8_t code = 0;
-    if (mqtt_read_suback(packet, &id, &code) != OK) {
+    if (version_read_suback(&n->version, packet, &id, &code) != OK) {
         session_failed(n, "protocol error: malformed SUBACK");
         return;
     }
@@ -318,7 +331,7 @@ static void on_suback(struct native *n, const struct mqtt_packet *packet)
 static void on_publish(struct native *n, const struct mqtt_packet *packet)
 {
     struct mqtt_publish publish;
-    if (mqtt_read_publish(packet, &publish) != OK) {
+    if (version_read_publish(&n->version, packet, &publish) != OK) {
         session_failed(n, "protocol error: malformed PUBLISH");
         return;
     }
@@ -336,14 +349,26 @@ static void on_publish(struct native *n, const struct mqtt_packet *packet)
 static void on_puback(struct native *n, const struct mqtt_packet *packet)
 {
     uint16_t id = 0;
-    if (mqtt_read_puback(packet, &id) != OK) {
+    if (version_read_puback(&n->version, packet, &id) != OK) {
         session_failed(n, "protocol error: malformed PUBACK");
         return;
     }
     n->in_flight -= n->in_flight > 0;
-    if (n->in_flight <= IN_FLIGHT_MAX / 2 && n->bus.wants_writable) {
+    if (n->in_flight <= n->version.in_flight_max / 2 && n->bus.wants_writable) {
         bus_drained(&n->bus, unsent(n));
     }
+}
+
+static void on_disconnect(struct native *n, const struct mqtt_packet *packet)
+{
+    const char *why = NULL;
+    if (version_read_disconnect(&n->version, packet, &why) != OK) {
+        session_failed(n, "protocol error: unexpected or malformed DISCONNECT");
+        return;
+    }
+    char reason[BUS_REASON_MAX];
+    (void)snprintf(reason, sizeof(reason), "the broker ended the session: %s", why);
+    session_failed(n, reason);
 }
 
 static void on_packet(struct native *n, const struct mqtt_packet *packet)
@@ -364,6 +389,9 @@ static void on_packet(struct native *n, const struct mqtt_packet *packet)
         break;
     case MQTT_CONNACK:
         on_connack(n, packet);
+        break;
+    case MQTT_DISCONNECT:
+        on_disconnect(n, packet);
         break;
     case MQTT_PINGRESP: /* any byte counts as an answer: on_bytes */
         break;
@@ -538,9 +566,9 @@ static void on_alive(void *arg)
     struct native *n = arg;
     bus_enter(&n->bus);
     int64_t now_us = loop_now_us(n->bus.loop);
-    int64_t half_us = n->bus.keepalive_us / 2;
+    int64_t half_us = n->keepalive_us / 2;
     int64_t silent_since_us = min_i64(n->last_in_us, n->last_out_us);
-    if (n->ping == PING_NONE && now_us - silent_since_us >= n->bus.keepalive_us) {
+    if (n->ping == PING_NONE && now_us - silent_since_us >= n->keepalive_us) {
         mqtt_put_pingreq(&n->out);
         n->ping = PING_QUEUED;
         n->ping_due_us = now_us + half_us;
@@ -560,7 +588,7 @@ static void on_alive(void *arg)
                        (long long)((now_us - n->last_in_us) / MS_US));
         session_failed(n, reason);
     } else {
-        loop_timer_at(&n->alive, n->ping == PING_NONE ? silent_since_us + n->bus.keepalive_us : n->ping_due_us);
+        loop_timer_at(&n->alive, n->ping == PING_NONE ? silent_since_us + n->keepalive_us : n->ping_due_us);
     }
     bus_leave(&n->bus);
 }
@@ -592,7 +620,12 @@ static void on_dialled(void *arg, const struct stream *stream, const char *reaso
         n->watched = LOOP_READ;
         n->phase = WAITING;
         n->last_in_us = n->last_out_us = loop_now_us(n->bus.loop);
-        mqtt_put_connect(&n->out, n->bus.client_id, (uint16_t)(n->bus.keepalive_us / SECOND_US));
+        bus_connecting(&n->bus);
+        struct mqtt_publish will;
+        bool has_will = bus_will(&n->bus, &will);
+        uint16_t keepalive_s = (uint16_t)(n->bus.keepalive_us / SECOND_US);
+        n->version.v5 = n->wants_v5 && !n->refused_v5;
+        version_put_connect(&n->version, &n->out, n->bus.client_id, keepalive_s, has_will ? &will : NULL);
         schedule_flush(n);
         if (loop_watch_new(n->bus.loop, n->stream.fd, n->watched, on_ready, n, &n->watch) != OK) {
             session_failed(n, "out of memory");
@@ -624,7 +657,9 @@ static void on_retry(void *arg)
 /* ---- life ---- */
 static enum err native_start(struct bus *bus)
 {
-    loop_timer_in(&native_of(bus)->retry, 0);
+    if (!native_of(bus)->held) {
+        loop_timer_in(&native_of(bus)->retry, 0);
+    }
     return OK;
 }
 
@@ -655,6 +690,27 @@ static void native_set_link(struct bus *bus, bool up)
     }
 }
 
+/* As native_set_link, but the broker is told, and the will is not needed. */
+static void native_rest(struct bus *bus, bool rest)
+{
+    struct native *n = native_of(bus);
+    bool was_held = n->held;
+    n->held = rest;
+    if (rest && n->phase == IDLE) {
+        loop_timer_cancel(&n->retry);
+    } else if (rest) {
+        if (n->phase == UP && !n->broken) {
+            mqtt_put_disconnect(&n->out);
+            (void)write_out(n);
+        }
+        n->broken = true;
+        (void)snprintf(n->stream.reason, sizeof(n->stream.reason), "at rest: no session is needed");
+        loop_task_post(&n->flush);
+    } else if (was_held && n->phase == IDLE && bus->started) {
+        loop_timer_in(&n->retry, 0);
+    }
+}
+
 static void native_stop(struct bus *bus)
 {
     struct native *n = native_of(bus);
@@ -670,6 +726,7 @@ static void native_release(struct bus *bus)
     struct native *n = native_of(bus);
     dial_deinit(&n->dial);
     buffer_deinit(&n->out);
+    version_deinit(&n->version);
     free(n->in);
     bus_deinit(bus);
     free(n);
@@ -683,6 +740,7 @@ enum err native_new(struct loop *loop, const struct bus_options *options, struct
         .publish = native_publish,
         .pause = native_pause,
         .set_link = native_set_link,
+        .rest = native_rest,
         .stop = native_stop,
         .release = native_release,
     };
@@ -692,6 +750,8 @@ enum err native_new(struct loop *loop, const struct bus_options *options, struct
     }
     enum err err = bus_init(&n->bus, &ops, loop, options);
     n->stream.fd = -1;
+    n->wants_v5 = options->version == BUS_MQTT_5;
+    version_init(&n->version);
     buffer_init(&n->out, 2 * n->bus.out_limit_bytes + MQTT_REMAINING_MAX);
     dial_init(&n->dial, loop, n->bus.host ? n->bus.host : "", n->bus.port, options->tls, on_dialled, n);
     n->dial.source = n->bus.source;

@@ -381,8 +381,10 @@ static void pump(struct paho *p, bool everything)
     }
 }
 
-static enum err paho_publish(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain)
+static enum err paho_publish(struct bus *bus, struct slice topic, struct slice payload, unsigned qos, bool retain,
+                             const struct bus_extras *extras)
 {
+    (void)extras;
     struct paho *p = paho_of(bus);
     if (p->unsent > bus->out_limit_bytes) {
         return ERR_AGAIN;
@@ -455,6 +457,8 @@ static int connect_handle(struct paho *p)
 {
     MQTTAsync_SSLOptions ssl = MQTTAsync_SSLOptions_initializer;
     MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
+    MQTTAsync_willOptions will = MQTTAsync_willOptions_initializer;
+    struct mqtt_publish last_words;
     int64_t keepalive_s = p->bus.keepalive_us / SECOND_US * 3 / 5;
     options.keepAliveInterval = keepalive_s > 0 ? (int)keepalive_s : 1;
     options.cleansession = 1;
@@ -474,6 +478,14 @@ static int connect_handle(struct paho *p)
         ssl.disableDefaultTrustStore = 1;
         options.ssl = &ssl;
     }
+    if (bus_will(&p->bus, &last_words)) { /* copied by MQTTAsync_connect */
+        will.topicName = (const char *)last_words.topic.ptr;
+        will.payload.data = last_words.payload.ptr;
+        will.payload.len = (int)last_words.payload.len;
+        will.qos = last_words.qos;
+        will.retained = last_words.retain;
+        options.will = &will;
+    }
     return MQTTAsync_connect(p->handle, &options);
 }
 
@@ -485,6 +497,7 @@ static void start_attempt(struct paho *p)
     }
     p->phase = CONNECTING;
     loop_timer_in(&p->retry, GUARD_US);
+    bus_connecting(&p->bus);
     int rc = connect_handle(p);
     if (rc != MQTTASYNC_SUCCESS) {
         char reason[BUS_REASON_MAX];

@@ -19,7 +19,8 @@ struct control_request;
 
 struct control_route {
     const char *path; /* "/status" */
-    /* Writes a JSON document to body and returns the HTTP status (200, 400, 404, 503). On the loop; bounded work. */
+    /* Writes a JSON document to body and returns the HTTP status (200, 400, 403, 404, 503). On the loop; bounded
+     * work. */
     int (*handle)(void *arg, const struct control_request *request, struct buffer *body);
 };
 
@@ -31,6 +32,13 @@ void control_server_free(struct control_server *server); /* removes the socket; 
 DEFINE_CLEANUP(struct control_server, control_server_free)
 /* Decoded query parameter, or NULL. */
 const char *control_param(const struct control_request *request, const char *name);
+
+/* Who asks, as the kernel knows it (SO_PEERCRED: as it was when the caller connected). ERR_IO when it does not say. */
+struct control_peer {
+    uint32_t uid, gid;
+    int32_t pid;
+};
+enum err control_peer(const struct control_request *request, struct control_peer *ret_peer) MUST_CHECK;
 
 /* Blocking call for command-line tools. target = "/ledger?device=pump-1". Appends the body.
  * ERR_NOT_FOUND no socket there, ERR_DENIED, ERR_TIMEOUT, ERR_IO (nobody listens), ERR_MALFORMED. */

@@ -62,6 +62,7 @@ struct control_server {
 };
 struct control_request {
     const struct evkeyvalq *params;
+    struct evhttp_request *http;
 };
 
 /* libevent keeps one argument for a listener's two callbacks, and evhttp has taken it for itself: from that the
@@ -203,6 +204,7 @@ static const char *reason_of(int status)
     switch (status) {
     case 200: return "OK";
     case 400: return "Bad Request";
+    case 403: return "Forbidden";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
     default: return "Service Unavailable";
@@ -266,7 +268,7 @@ static int serve(struct control_server *server, struct evhttp_request *request, 
         error_body(body, "the query does not parse");
         return 400;
     }
-    const struct control_request asked = {.params = &params};
+    const struct control_request asked = {.params = &params, .http = request};
     int status = route->handle(server->arg, &asked, body);
     evhttp_clear_headers(&params);
     if (buffer_err(body) != OK) {
@@ -286,6 +288,19 @@ static void on_request(struct evhttp_request *request, void *arg)
 const char *control_param(const struct control_request *request, const char *name)
 {
     return evhttp_find_header(request->params, name);
+}
+
+enum err control_peer(const struct control_request *request, struct control_peer *ret_peer)
+{
+    struct ucred who;
+    socklen_t len = sizeof(who);
+    struct evhttp_connection *connection = evhttp_request_get_connection(request->http);
+    struct bufferevent *bev = connection != NULL ? evhttp_connection_get_bufferevent(connection) : NULL;
+    if (bev == NULL || getsockopt(bufferevent_getfd(bev), SOL_SOCKET, SO_PEERCRED, &who, &len) != 0) {
+        return ERR_IO;
+    }
+    *ret_peer = (struct control_peer){.uid = who.uid, .gid = who.gid, .pid = who.pid};
+    return OK;
 }
 
 /* ---- life ---- */

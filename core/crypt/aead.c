@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sealing of records: AES-256-GCM through EVP, and the SHA-256 digest.
+ * Sealing of records: AES-256-GCM through EVP; the SHA-256 digest and its keyed form.
  *
  * The key schedule is computed once; a record costs one nonce, one pass, one tag. sealed = nonce | ciphertext | tag.
  * Nonce = 48 bits drawn from the kernel when the object is made | 48 bits of counter: within one object none repeats
@@ -16,6 +16,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 
@@ -30,6 +31,14 @@ struct crypt_aead {
 void crypt_sha256(struct slice data, uint8_t ret_digest[CRYPT_SHA256_BYTES])
 {
     SHA256(data.ptr, data.len, ret_digest);
+}
+
+enum err crypt_hmac_sha256(struct slice key, struct slice data, uint8_t ret_mac[CRYPT_SHA256_BYTES])
+{
+    unsigned len = CRYPT_SHA256_BYTES;
+    /* A key of no bytes must still be a pointer: NULL means "the key set before" to OpenSSL. */
+    const void *bytes = key.ptr != NULL ? key.ptr : (const uint8_t *)"";
+    return HMAC(EVP_sha256(), bytes, (int)key.len, data.ptr, data.len, ret_mac, &len) != NULL ? OK : ERR_NOMEM;
 }
 
 static enum err context_new(const uint8_t *key, int encrypt, EVP_CIPHER_CTX **ret_context)
@@ -151,7 +160,7 @@ static void fd_close(int *fd)
     }
 }
 
-enum err crypt_aead_load(const char *key_path, struct crypt_aead **ret_aead, struct fault *reterr)
+enum err crypt_key_load(const char *key_path, uint8_t ret_key[CRYPT_KEY_BYTES], struct fault *reterr)
 {
     CLEANUP(fd_close) int fd = open(key_path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
@@ -169,19 +178,21 @@ enum err crypt_aead_load(const char *key_path, struct crypt_aead **ret_aead, str
         return fault_set(reterr, ERR_DENIED, "group or others may use it (mode %03o, want 600 or 400): key file %s",
                          (unsigned)st.st_mode & 0777, key_path);
     }
-    uint8_t text[KEY_FILE_MAX], key[CRYPT_KEY_BYTES];
+    uint8_t text[KEY_FILE_MAX];
     ssize_t len = read(fd, text, sizeof text);
     if (len < 0) {
         return fault_set(reterr, ERR_IO, "%s: key file %s", strerror(errno), key_path);
     }
-    enum err err = parse_key(text, (size_t)len, key);
-    if (err == OK) {
-        err = crypt_aead_new(key, ret_aead);
-    }
+    enum err err = parse_key(text, (size_t)len, ret_key);
     OPENSSL_cleanse(text, sizeof text);
+    return err == OK ? OK : fault_set(reterr, err, "neither 32 bytes nor 64 hexadecimal digits: key file %s", key_path);
+}
+
+enum err crypt_aead_load(const char *key_path, struct crypt_aead **ret_aead, struct fault *reterr)
+{
+    uint8_t key[CRYPT_KEY_BYTES];
+    TRY(crypt_key_load(key_path, key, reterr));
+    enum err err = crypt_aead_new(key, ret_aead);
     OPENSSL_cleanse(key, sizeof key);
-    if (err == ERR_MALFORMED) {
-        return fault_set(reterr, err, "neither 32 bytes nor 64 hexadecimal digits: key file %s", key_path);
-    }
     return err == OK ? OK : fault_set(reterr, err, "%s: key file %s", err_name(err), key_path);
 }

@@ -14,10 +14,14 @@ uint32_t crypt_crc32c(uint32_t crc, const void *ptr, size_t len);
 
 enum { CRYPT_KEY_BYTES = 32, CRYPT_NONCE_BYTES = 12, CRYPT_TAG_BYTES = 16, CRYPT_SHA256_BYTES = 32 };
 void crypt_sha256(struct slice data, uint8_t ret_digest[CRYPT_SHA256_BYTES]);
+/* HMAC-SHA-256 (RFC 2104, RFC 4231); a key of any length. ERR_NOMEM. */
+enum err crypt_hmac_sha256(struct slice key, struct slice data, uint8_t ret_mac[CRYPT_SHA256_BYTES]) MUST_CHECK;
 
 /* AES-256-GCM (NIST SP 800-38D). Nonces: 48 random bits per object, 48 bits of counter; never repeated in one
  * object. */
 struct crypt_aead;
+/* As crypt_aead_load, but gives the key itself; the caller wipes it. */
+enum err crypt_key_load(const char *key_path, uint8_t ret_key[CRYPT_KEY_BYTES], struct fault *reterr) MUST_CHECK;
 /* Key file: 32 raw bytes or 64 hexadecimal digits; refused (ERR_DENIED) when group or others may read it.
  * ERR_NOT_FOUND, ERR_MALFORMED. */
 enum err crypt_aead_load(const char *key_path, struct crypt_aead **ret_aead, struct fault *reterr) MUST_CHECK;

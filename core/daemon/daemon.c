@@ -70,7 +70,8 @@ static enum err open_link(struct loop *loop, const struct daemon_broker *b, cons
                                   .client_id = id,
                                   .tls = link->tls,
                                   .keepalive_s = (unsigned)(b->keepalive_us / SECOND_US),
-                                  .backoff_max_us = b->reconnect_us};
+                                  .backoff_max_us = b->reconnect_us,
+                                  .version = b->version};
     return bus_new((enum bus_backend)b->backend, loop, &options, &link->bus, reterr);
 }
 

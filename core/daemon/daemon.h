@@ -22,29 +22,34 @@ struct daemon_broker {
     int64_t reconnect_us; /* longest wait between two attempts; 0 = the bus's preset, which spares a busy broker */
     int backend; /* enum bus_backend */
     bool insecure;
+    enum bus_version version; /* no setting of its own: the program chooses */
 };
 /* Rows for it: DAEMON_BROKER_OPTIONS("broker", struct settings, broker, "localhost", "native"). host NULL = none. */
-#define DAEMON_BROKER_OPTIONS(prefix, settings, member, host_preset, backend_preset)                                   \
-    {.name = prefix ".host", .type = OPTION_STRING, .offset = offsetof(settings, member.host), .max = 255,             \
+/* The same with the prefix's dot in it ("broker."), or "" for rows that stand in a section of their own. */
+#define DAEMON_BROKER_ROWS(dotted, settings, member, host_preset, backend_preset)                                      \
+    {.name = dotted "host", .type = OPTION_STRING, .offset = offsetof(settings, member.host), .max = 255,             \
      .preset = host_preset, .help = "Host name or address of the MQTT broker."},                                       \
-    {.name = prefix ".port", .type = OPTION_INT, .offset = offsetof(settings, member.port), .min = 1, .max = 65535,    \
+    {.name = dotted "port", .type = OPTION_INT, .offset = offsetof(settings, member.port), .min = 1, .max = 65535,    \
      .preset = "8883", .help = "Port of the MQTT broker."},                                                            \
-    {.name = prefix ".backend", .type = OPTION_ENUM, .offset = offsetof(settings, member.backend),                     \
+    {.name = dotted "backend", .type = OPTION_ENUM, .offset = offsetof(settings, member.backend),                     \
      .words = "paho|native", .preset = backend_preset, .help = "MQTT client: Eclipse Paho, or the one on the loop."},  \
-    {.name = prefix ".ca", .type = OPTION_FILE, .offset = offsetof(settings, member.ca),                               \
+    {.name = dotted "ca", .type = OPTION_FILE, .offset = offsetof(settings, member.ca),                               \
      .help = "Certificates of the authority that signs the broker's, PEM."},                                           \
-    {.name = prefix ".cert", .type = OPTION_FILE, .offset = offsetof(settings, member.cert),                           \
+    {.name = dotted "cert", .type = OPTION_FILE, .offset = offsetof(settings, member.cert),                           \
      .help = "Our certificate, PEM; its common name is our id."},                                                      \
-    {.name = prefix ".key", .type = OPTION_FILE, .offset = offsetof(settings, member.key),                             \
+    {.name = dotted "key", .type = OPTION_FILE, .offset = offsetof(settings, member.key),                             \
      .help = "The key of our certificate, PEM."},                                                                      \
-    {.name = prefix ".insecure", .type = OPTION_BOOL, .offset = offsetof(settings, member.insecure),                   \
+    {.name = dotted "insecure", .type = OPTION_BOOL, .offset = offsetof(settings, member.insecure),                   \
      .preset = "false", .help = "Talk to the broker without TLS; for a closed test bench only."},                      \
-    {.name = prefix ".keepalive", .type = OPTION_DURATION, .offset = offsetof(settings, member.keepalive_us),          \
+    {.name = dotted "keepalive", .type = OPTION_DURATION, .offset = offsetof(settings, member.keepalive_us),          \
      .min = 1e6, .max = 3600e6, .preset = "30s", .help = "Silence after which the link is asked for a sign of life."}
+#define DAEMON_BROKER_OPTIONS(prefix, settings, member, host_preset, backend_preset)                                   \
+    DAEMON_BROKER_ROWS(prefix ".", settings, member, host_preset, backend_preset)
 
 /* For the few clients that everybody waits for: a gateway, a bridge. */
-#define DAEMON_RECONNECT_OPTION(prefix, settings, member)                                                              \
-    {.name = prefix ".reconnect", .type = OPTION_DURATION, .offset = offsetof(settings, member.reconnect_us),          \
+#define DAEMON_RECONNECT_OPTION(prefix, settings, member) DAEMON_RECONNECT_ROW(prefix ".", settings, member)
+#define DAEMON_RECONNECT_ROW(dotted, settings, member)                                                                 \
+    {.name = dotted "reconnect", .type = OPTION_DURATION, .offset = offsetof(settings, member.reconnect_us),          \
      .min = 200000, .max = 300e6, .preset = "3s", .help = "Longest wait between two attempts to connect."}
 
 /* Cross-field check for struct options_program: appends sentences, ERR_RANGE if any. Certificates are loaded and held

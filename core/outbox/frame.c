@@ -6,6 +6,8 @@
  */
 #include "core/outbox/outbox_internal.h"
 
+enum { JOINED_MAX = 4096 };
+
 static enum err reserve(struct outbox_frame *frame, const struct outbox_options *options)
 {
     if (frame->entries == NULL) {
@@ -55,6 +57,40 @@ static bool add_gap(struct outbox *o, uint64_t first, uint64_t last)
     return keep(o, first, last, offset, true);
 }
 
+/* The last body has come to stand for both entries. Bounded: a frame does not look at more than so many entries. */
+static bool join(struct outbox *o, const struct spool_entry *entry, size_t offset)
+{
+    struct outbox_frame *f = &o->frame;
+    size_t at = f->offsets[f->count - 1], len = f->bodies.len - offset;
+    memmove(f->bodies.ptr + at, f->bodies.ptr + offset, len);
+    f->bodies.len = at + len;
+    f->entries[f->count - 1].last = entry->last;
+    f->next = entry->last + 1;
+    return ++f->joined < JOINED_MAX && f->next <= f->limit;
+}
+
+/* A sound entry, as the owner would have it. */
+static bool add_sound(struct outbox *o, const struct spool_entry *entry)
+{
+    struct outbox_frame *f = &o->frame;
+    size_t offset = f->bodies.len;
+    bool joined = false;
+    if (o->handlers.on_entry == NULL) {
+        if (f->count > 0 && offset + entry->body.len > f->bytes) {
+            return false;
+        }
+        buffer_put_slice(&f->bodies, entry->body);
+        return keep(o, entry->first, entry->last, offset, false);
+    }
+    size_t before = f->count > 0 ? f->offsets[f->count - 1] : offset;
+    f->err = o->handlers.on_entry(o->handlers.arg, entry, slice_of(f->bodies.ptr + before, offset - before), &joined,
+                                  &f->bodies);
+    if (joined && f->count > 0 && f->err == OK && buffer_err(&f->bodies) == OK) {
+        return join(o, entry, offset);
+    }
+    return keep(o, entry->first, entry->last, offset, false);
+}
+
 static bool add_entry(void *arg, const struct spool_entry *entry)
 {
     struct outbox *o = arg;
@@ -68,18 +104,14 @@ static bool add_entry(void *arg, const struct spool_entry *entry)
     if (entry->damaged) {
         return add_gap(o, entry->first, entry->last);
     }
-    size_t offset = f->bodies.len;
-    if (f->count > 0 && offset + entry->body.len > f->bytes) {
-        return false;
-    }
-    buffer_put_slice(&f->bodies, entry->body);
-    return keep(o, entry->first, entry->last, offset, false);
+    return add_sound(o, entry);
 }
 
 static void begin(struct outbox_frame *f, uint64_t from, uint64_t limit, size_t bytes)
 {
     buffer_reset(&f->bodies);
     f->count = 0;
+    f->joined = 0;
     f->err = OK;
     f->next = from;
     f->limit = limit;

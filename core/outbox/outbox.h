@@ -38,6 +38,11 @@ struct outbox_handlers {
     void (*on_acked)(void *arg, uint64_t acked); /* may be NULL */
     /* Body for a damaged entry: a gap record for first..last. */
     enum err (*on_damaged)(void *arg, uint64_t first, uint64_t last, struct buffer *out);
+    /* Appends what goes out for a sound entry; NULL: its body. before: what goes out for the entry in front of it in the same
+     * frame, empty for the first; it moves when something is appended. With *ret_joined what was appended takes its place and
+     * covers both. Whatever it says, it must cover just the entry's numbers: they may have been sent before. */
+    enum err (*on_entry)(void *arg, const struct spool_entry *entry, struct slice before, bool *ret_joined,
+                         struct buffer *out);
     void *arg;
 };
 #define OUTBOX_GREET_US (10 * MINUTE_US)

@@ -15,6 +15,7 @@ struct outbox_frame {
     struct spool_entry *entries; /* owned; frame_entries of them, bodies point into `bodies` once it is complete; or NULL */
     size_t *offsets;             /* owned; of the bodies; or NULL */
     size_t count;
+    size_t joined; /* entries that were joined to the one before */
     struct buffer bodies;
     uint64_t next;  /* number that comes next */
     uint64_t limit; /* last number allowed */
