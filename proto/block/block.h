@@ -37,7 +37,8 @@
 #include "core/base/base.h"
 #include "core/base/buffer.h"
 
-enum { BLOCK_SAMPLES_MAX = 1024, BLOCK_CHANNELS_MAX = 64 };
+/* Devices make at most 1024 samples a record (device/report); the rest is room for rows that a gateway's rules add. */
+enum { BLOCK_SAMPLES_MAX = 1152, BLOCK_CHANNELS_MAX = 64 };
 #define BLOCK_MISSING INT64_MIN
 #define BLOCK_VALUE_MAX ((INT64_C(1) << 62) - 1)
 /* Longest possible encoding of one column; a buffer for a block is channels times that. */

@@ -25,7 +25,8 @@ struct column {
 };
 
 /* Sum of bounds over which the head alone does not prove that all values are in range. */
-enum { WIDE_BITS = 60, COUNT_BITS = 10 };
+enum { WIDE_BITS = 60, COUNT_BITS = 11 };
+_Static_assert(BLOCK_SAMPLES_MAX <= 1 << COUNT_BITS, "a sum of so many differences is in range");
 
 static int64_t read_value(struct cursor *c)
 {

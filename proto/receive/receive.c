@@ -10,6 +10,16 @@
 #include "proto/receive/receive_internal.h"
 #include "proto/topic/topic.h"
 
+enum { CHILDREN_MAX = 64 };
+
+/* A gateway below that has sent since the start. */
+struct child {
+    char id[ID_MAX + 1];
+    uint64_t epoch; /* of the frame that asked for the path last; 0 = none has */
+    uint32_t boot;
+    uint8_t lane;
+};
+
 struct receive {
     struct loop *loop;
     struct bus *bus;
@@ -24,6 +34,10 @@ struct receive {
     struct buffer ack;
     enum topic_channel channel;   /* of the frame in hand */
     uint64_t wall_us;             /* when it came */
+    struct path path;
+    uint32_t path_hash;
+    struct child children[CHILDREN_MAX];
+    unsigned child_count; /* above CHILDREN_MAX: everybody is told the hash, and some only that */
     struct receive_stats stats;
 };
 
@@ -70,6 +84,50 @@ static enum err on_entry(void *arg, const char *sender, const struct window_head
     return OK;
 }
 
+static struct child *child_of(struct receive *r, const char *sender)
+{
+    for (unsigned i = 0; i < r->child_count && i < CHILDREN_MAX; i++) {
+        if (strcmp(r->children[i].id, sender) == 0) {
+            return &r->children[i];
+        }
+    }
+    return NULL;
+}
+
+static void note_child(struct receive *r, const char *sender)
+{
+    if (child_of(r, sender) == NULL && r->child_count <= CHILDREN_MAX) {
+        if (r->child_count < CHILDREN_MAX) {
+            snprintf(r->children[r->child_count].id, sizeof(r->children[0].id), "%s", sender);
+        }
+        r->child_count++;
+    }
+}
+
+static void add_path(const struct receive *r, struct wire_ack *ack)
+{
+    for (unsigned i = 0; i < r->path.count; i++) {
+        ack->path[ack->path_count++] = slice_str(r->path.ids[i]);
+    }
+}
+
+/* NEED_HELLO answers the frame in hand, so its channel says who is asking. */
+static void tell_path(struct receive *r, const char *sender, struct wire_ack *ack)
+{
+    struct child *child = r->child_count > 0 ? child_of(r, sender) : NULL;
+    if (child != NULL || r->child_count > CHILDREN_MAX) {
+        ack->path_hash = r->path_hash;
+    }
+    if (ack->verdict == WINDOW_NEED_HELLO && r->channel == TOPIC_UP) {
+        add_path(r, ack);
+    }
+    if (child != NULL && ack->path_count > 0) {
+        child->epoch = ack->epoch;
+        child->boot = ack->boot;
+        child->lane = ack->lane;
+    }
+}
+
 static void publish_ack(struct receive *r, const char *sender, const struct wire_ack *ack)
 {
     char topic[TOPIC_MAX + 1];
@@ -83,27 +141,48 @@ static void publish_ack(struct receive *r, const char *sender, const struct wire
     }
 }
 
+/* Who asked once is told again what has changed, as if it had asked: it need not send anything to learn of a loop. */
+void receive_set_path(struct receive *r, const struct path *path)
+{
+    r->path = *path;
+    r->path_hash = path_hash(path);
+    for (unsigned i = 0; i < r->child_count && i < CHILDREN_MAX; i++) {
+        const struct child *child = &r->children[i];
+        struct wire_ack ack = {.epoch = child->epoch,
+                               .boot = child->boot,
+                               .lane = child->lane,
+                               .verdict = WINDOW_NEED_HELLO,
+                               .path_hash = r->path_hash};
+        if (child->epoch != 0) {
+            add_path(r, &ack);
+            publish_ack(r, child->id, &ack);
+        }
+    }
+}
+
 static void on_answer(void *arg, const struct inbox_answer *answer)
 {
     struct receive *r = arg;
     const struct window_stream *stream = inbox_stream(r->inbox, answer->sender, answer->epoch);
-    const struct wire_ack ack = {.epoch = answer->epoch,
-                                 .hwm = answer->hwm,
-                                 .boot = answer->boot,
-                                 .lane = stream ? stream->lane : r->frame.header.lane,
-                                 .owner = answer->owner,
-                                 .verdict = answer->verdict};
+    struct wire_ack ack = {.epoch = answer->epoch,
+                           .hwm = answer->hwm,
+                           .boot = answer->boot,
+                           .lane = stream ? stream->lane : r->frame.header.lane,
+                           .owner = answer->owner,
+                           .verdict = answer->verdict};
+    tell_path(r, answer->sender, &ack);
     publish_ack(r, answer->sender, &ack);
 }
 
 static void resume_stream(void *arg, const char *sender, uint64_t epoch, const struct window_stream *stream)
 {
     if (!stream->closed && stream->boot != 0) {
-        const struct wire_ack ack = {.epoch = epoch,
-                                     .hwm = stream->hwm,
-                                     .boot = stream->boot,
-                                     .lane = stream->lane,
-                                     .verdict = WINDOW_HOLE};
+        struct wire_ack ack = {.epoch = epoch,
+                               .hwm = stream->hwm,
+                               .boot = stream->boot,
+                               .lane = stream->lane,
+                               .verdict = WINDOW_HOLE};
+        tell_path(arg, sender, &ack);
         publish_ack(arg, sender, &ack);
     }
 }
@@ -150,7 +229,9 @@ enum err receive_new(struct loop *loop, struct bus *bus, struct store *store, st
     r->accepts = options->accepts;
     snprintf(r->site, sizeof(r->site), "%s", options->site);
     snprintf(r->receiver, sizeof(r->receiver), "%s", options->receiver);
-    buffer_init(&r->ack, 256);
+    buffer_init(&r->ack, 256 + PATH_TEXT_MAX);
+    path_begin(&r->path, options->site, options->receiver);
+    r->path_hash = path_hash(&r->path);
     r->decoded = calloc(WIRE_RECORDS_MAX, sizeof(*r->decoded));
     r->entries = calloc(WIRE_RECORDS_MAX, sizeof(*r->entries));
     if (r->decoded == NULL || r->entries == NULL || records_init(&r->records, options->receiver) != OK) {
@@ -252,6 +333,9 @@ void receive_message(struct receive *r, struct slice text, struct slice payload,
     }
     r->stats.frames++;
     r->channel = topic.channel;
+    if (topic.channel == TOPIC_UP) {
+        note_child(r, frame->sender);
+    }
     r->wall_us = (uint64_t)max_i64(loop_wall_us(r->loop), 0);
     enum window_verdict verdict = inbox_frame(r->inbox, frame->sender, &frame->header, r->entries, frame->count);
     if (r->handlers.on_frame != NULL) {

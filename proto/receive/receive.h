@@ -19,6 +19,10 @@
  * Forward whose device and gateway are both the sender of the hop (receive_hop_gap); a device never carries its
  * gateway's name, that is refused here. Hop streams have jumps by nature, sinks declare none in them.
  *
+ * Path. Answers to gateways below carry the hash of the receiver's path, and NEED_HELLO the path itself: whoever
+ * wants to know it asks with a frame of a boot that nobody has, and is told of each change from then on. Devices
+ * are not told: they cannot be part of a loop.
+ *
  * Numbers of Records are bounded by RECEIVE_NUMBER_MAX (500 years at 1,000 a second): the numbers of a hop are the
  * sum of those of its devices, so no device can drive the hop's numbers to their end.
  */
@@ -29,6 +33,7 @@
 #include "core/base/buffer.h"
 #include "core/bus/bus.h"
 #include "core/inbox/inbox.h"
+#include "proto/path/path.h"
 #include "proto/wire/wire.h"
 
 struct receive;
@@ -84,6 +89,9 @@ void receive_message(struct receive *receive, struct slice topic, struct slice p
  * was sent while nobody listened comes again at once and not after the senders' timeouts. What the bus does not
  * take is left out: those wait for their timeouts. */
 void receive_resume(struct receive *receive);
+/* The receiver's own path (proto/path), which begins with itself: what gateways below are told. Until this is
+ * called it is the receiver alone. */
+void receive_set_path(struct receive *receive, const struct path *path);
 struct inbox *receive_inbox(struct receive *receive);
 void receive_stats(const struct receive *receive, struct receive_stats *ret_stats);
 

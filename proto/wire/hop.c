@@ -10,7 +10,7 @@
 #include "core/base/cursor.h"
 #include "proto/wire/wire_internal.h"
 
-enum { ACK_VERSION = 1, ACK_EPOCH, ACK_BOOT, ACK_HWM, ACK_VERDICT, ACK_LANE, ACK_OWNER };
+enum { ACK_VERSION = 1, ACK_EPOCH, ACK_BOOT, ACK_HWM, ACK_VERDICT, ACK_LANE, ACK_OWNER, ACK_PATH, ACK_PATH_HASH };
 enum {
     FORWARD_DEVICE = 1,
     FORWARD_EPOCH,
@@ -26,7 +26,7 @@ enum {
 static const uint8_t ack_kinds[] = {
     [ACK_VERSION] = KIND_VARINT, [ACK_EPOCH] = KIND_FIXED64,  [ACK_BOOT] = KIND_FIXED32,
     [ACK_HWM] = KIND_VARINT,     [ACK_VERDICT] = KIND_VARINT, [ACK_LANE] = KIND_VARINT,
-    [ACK_OWNER] = KIND_FIXED32,
+    [ACK_OWNER] = KIND_FIXED32,  [ACK_PATH] = KIND_BYTES,     [ACK_PATH_HASH] = KIND_FIXED32,
 };
 static const uint8_t forward_kinds[] = {
     [FORWARD_DEVICE] = KIND_BYTES,  [FORWARD_EPOCH] = KIND_FIXED64,      [FORWARD_FIRST] = KIND_VARINT,
@@ -46,10 +46,19 @@ _Static_assert((int)WINDOW_ACCEPT == (int)WEIR__V1__VERDICT__ACCEPT &&
                    (int)WINDOW_FULL == (int)WEIR__V1__VERDICT__FULL,
                "window_verdict is what Ack.verdict says");
 
+static enum err add_to_path(struct wire_ack *ack, struct slice id)
+{
+    if (ack->path_count == PATH_IDS_MAX || !path_id_valid(id)) {
+        return ERR_RANGE;
+    }
+    ack->path[ack->path_count++] = id;
+    return OK;
+}
+
 enum err wire_ack_decode(struct slice in, struct wire_ack *ret_ack)
 {
     struct cursor c = cursor_of(in);
-    struct wire_field f;
+    struct wire_field f = {0};
     uint64_t version = 0, verdict = 0, lane = 0;
     struct wire_ack ack = {0};
     while (wire_next(&c, WIRE_TABLE(ack_kinds), &f)) {
@@ -61,6 +70,8 @@ enum err wire_ack_decode(struct slice in, struct wire_ack *ret_ack)
         case ACK_VERDICT: verdict = f.value; break;
         case ACK_LANE: lane = f.value; break;
         case ACK_OWNER: ack.owner = (uint32_t)f.value; break;
+        case ACK_PATH: TRY(add_to_path(&ack, f.bytes)); break;
+        case ACK_PATH_HASH: ack.path_hash = (uint32_t)f.value; break;
         default: break;
         }
     }
@@ -88,6 +99,15 @@ void wire_ack_encode(const struct wire_ack *ack, struct buffer *out)
     pen_varint(&p, ACK_VERDICT, ack->verdict);
     pen_varint(&p, ACK_LANE, ack->lane);
     pen_fixed32(&p, ACK_OWNER, ack->owner);
+    buffer_put(out, text, (size_t)(p.at - text));
+    for (unsigned i = 0; i < ack->path_count; i++) {
+        p.at = text;
+        pen_length(&p, ACK_PATH, ack->path[i].len);
+        buffer_put(out, text, (size_t)(p.at - text));
+        buffer_put_slice(out, ack->path[i]);
+    }
+    p.at = text;
+    pen_fixed32(&p, ACK_PATH_HASH, ack->path_hash);
     buffer_put(out, text, (size_t)(p.at - text));
 }
 

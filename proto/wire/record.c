@@ -24,6 +24,7 @@ enum {
     RECORD_GAP,
     RECORD_SUPPRESSED,
     RECORD_DESCRIBE,
+    RECORD_CURATED,
 };
 enum { BLOCK_SET = 1, BLOCK_WALL_US, BLOCK_MONO_US, BLOCK_SAMPLES, BLOCK_PERIOD_US, BLOCK_TIMES, BLOCK_COLUMNS,
        BLOCK_QUALITY };
@@ -32,11 +33,14 @@ enum { RANGE_FROM = 1, RANGE_TO, RANGE_REASON_OR_RULE, RANGE_LAST };
 enum { DESCRIBE_SET = 1, DESCRIBE_CHANNEL, DESCRIBE_CONFIG, DESCRIBE_MODEL, DESCRIBE_BOOT_ID, DESCRIBE_SOFTWARE,
        DESCRIBE_SOURCE };
 enum { CHANNEL_NAME = 1, CHANNEL_UNIT, CHANNEL_RESOLUTION };
+enum { CURATED_RULES = 1, CURATED_SET, CURATED_BLOCK, CURATED_WINDOW, CURATED_CAPTURE };
+enum { WINDOW_CHANNEL = 1, WINDOW_RULE, WINDOW_START_US, WINDOW_LENGTH_US, WINDOW_COUNT, WINDOW_MEAN, WINDOW_M2,
+       WINDOW_MIN, WINDOW_MAX, WINDOW_SKETCH, WINDOW_BAND, WINDOW_PARTIAL, WINDOW_LATE };
 
 static const uint8_t record_kinds[] = {
     [RECORD_SCHEMA] = KIND_VARINT,   [RECORD_SPAN] = KIND_VARINT, [RECORD_BLOCK] = KIND_BYTES,
     [RECORD_EVENT] = KIND_BYTES,     [RECORD_HEALTH] = KIND_BYTES, [RECORD_GAP] = KIND_BYTES,
-    [RECORD_SUPPRESSED] = KIND_BYTES, [RECORD_DESCRIBE] = KIND_BYTES,
+    [RECORD_SUPPRESSED] = KIND_BYTES, [RECORD_DESCRIBE] = KIND_BYTES, [RECORD_CURATED] = KIND_BYTES,
 };
 static const uint8_t block_kinds[] = {
     [BLOCK_SET] = KIND_FIXED32,     [BLOCK_WALL_US] = KIND_VARINT, [BLOCK_MONO_US] = KIND_VARINT,
@@ -59,6 +63,18 @@ static const uint8_t describe_kinds[] = {
 };
 static const uint8_t channel_kinds[] = {
     [CHANNEL_NAME] = KIND_BYTES, [CHANNEL_UNIT] = KIND_BYTES, [CHANNEL_RESOLUTION] = KIND_FIXED64,
+};
+
+static const uint8_t curated_kinds[] = {
+    [CURATED_RULES] = KIND_FIXED64, [CURATED_SET] = KIND_FIXED32, [CURATED_BLOCK] = KIND_BYTES,
+    [CURATED_WINDOW] = KIND_BYTES,   [CURATED_CAPTURE] = KIND_BYTES,
+};
+static const uint8_t window_kinds[] = {
+    [WINDOW_CHANNEL] = KIND_VARINT, [WINDOW_RULE] = KIND_BYTES,   [WINDOW_START_US] = KIND_VARINT,
+    [WINDOW_LENGTH_US] = KIND_VARINT, [WINDOW_COUNT] = KIND_VARINT, [WINDOW_MEAN] = KIND_FIXED64,
+    [WINDOW_M2] = KIND_FIXED64,     [WINDOW_MIN] = KIND_FIXED64,  [WINDOW_MAX] = KIND_FIXED64,
+    [WINDOW_SKETCH] = KIND_BYTES,   [WINDOW_BAND] = KIND_BYTES,   [WINDOW_PARTIAL] = KIND_VARINT,
+    [WINDOW_LATE] = KIND_VARINT,
 };
 
 /* What a record's outer fields say. */
@@ -297,6 +313,82 @@ static enum err check_describe(struct slice body, const char **ret_why)
                : wire_fail(ret_why, ERR_RANGE, "describe.software");
 }
 
+/* Packed doubles (protobuf: repeated double), all of them numbers. */
+static bool bands_valid(struct slice bands)
+{
+    if (bands.len % 8 != 0 || bands.len / 8 > WIRE_BANDS_MAX) {
+        return false;
+    }
+    for (size_t at = 0; at < bands.len; at += 8) {
+        double v;
+        memcpy(&v, bands.ptr + at, 8); /* little-endian, as every machine that this runs on */
+        if (!isfinite(v)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool window_valid(struct slice body)
+{
+    struct cursor c = cursor_of(body);
+    struct wire_field f;
+    uint64_t channel = 0, length_us = 0, clocks = 0;
+    struct slice rule = {0}, sketch = {0};
+    bool numbers = true;
+    while (wire_next(&c, WIRE_TABLE(window_kinds), &f)) {
+        switch (f.known ? f.number : 0) {
+        case WINDOW_CHANNEL: channel = f.value; break;
+        case WINDOW_RULE: rule = f.bytes; break;
+        case WINDOW_LENGTH_US: length_us = f.value; break;
+        case WINDOW_START_US:
+        case WINDOW_COUNT:
+        case WINDOW_LATE: clocks |= f.value; break;
+        case WINDOW_MEAN:
+        case WINDOW_M2:
+        case WINDOW_MIN:
+        case WINDOW_MAX: numbers &= isfinite(as_double(f.value)); break;
+        case WINDOW_SKETCH: sketch = f.bytes; break;
+        case WINDOW_BAND: numbers &= bands_valid(f.bytes); break;
+        default: break;
+        }
+    }
+    return !c.failed && channel < BLOCK_CHANNELS_MAX && rule.len > 0 && text_valid(rule, WIRE_NAME_MAX) &&
+           length_us > 0 && (clocks | length_us) <= INT64_MAX && sketch.len <= WIRE_SKETCH_MAX && numbers;
+}
+
+static enum err check_curated(struct slice body, const char **ret_why)
+{
+    struct cursor c = cursor_of(body);
+    struct wire_field f;
+    size_t windows = 0, blocks = 0;
+    while (wire_next(&c, WIRE_TABLE(curated_kinds), &f)) {
+        switch (f.known ? f.number : 0) {
+        case CURATED_CAPTURE:
+            if (!text_valid(f.bytes, WIRE_NAME_MAX)) {
+                return wire_fail(ret_why, ERR_RANGE, "curated.capture");
+            }
+            break;
+        case CURATED_BLOCK:
+            if (++blocks > 1) {
+                return wire_fail(ret_why, ERR_MALFORMED, "curated.block");
+            }
+            TRY(check_block(f.bytes, ret_why));
+            break;
+        case CURATED_WINDOW:
+            if (++windows > WIRE_WINDOWS_MAX || !window_valid(f.bytes)) {
+                return wire_fail(ret_why, ERR_RANGE, "curated.window");
+            }
+            break;
+        default: break;
+        }
+    }
+    if (c.failed) {
+        return wire_fail(ret_why, ERR_MALFORMED, "curated");
+    }
+    return windows + blocks > 0 ? OK : wire_fail(ret_why, ERR_RANGE, "curated");
+}
+
 enum err wire_record_check(struct slice record, uint64_t first, uint64_t last, const char **ret_why)
 {
     struct outer o;
@@ -329,6 +421,7 @@ enum err wire_record_check(struct slice record, uint64_t first, uint64_t last, c
     case RECORD_GAP: return check_range(o.body, WIRE_TABLE(gap_kinds), first, last, ret_why);
     case RECORD_SUPPRESSED: return check_range(o.body, WIRE_TABLE(suppressed_kinds), first, last, ret_why);
     case RECORD_DESCRIBE: return check_describe(o.body, ret_why);
+    case RECORD_CURATED: return check_curated(o.body, ret_why);
     default: return OK;
     }
 }

@@ -14,6 +14,7 @@
 #include "core/base/base.h"
 #include "core/base/buffer.h"
 #include "core/window/window.h"
+#include "proto/path/path.h"
 #include "proto/schema/weir.pb-c.h"
 
 enum {
@@ -24,6 +25,9 @@ enum {
     WIRE_RECORD_MAX = 128 * 1024,
     WIRE_ARENA_BYTES = 1024 * 1024,
     WIRE_TEXT_MAX = 1024, /* bytes of Event.text */
+    WIRE_WINDOWS_MAX = 1024, /* of a curated record */
+    WIRE_SKETCH_MAX = 4096,  /* bytes of a window's sketch */
+    WIRE_BANDS_MAX = 64,     /* of a window */
     WIRE_NAME_MAX = 128,  /* bytes of every other text: ids, names, units, rules, software */
 };
 #define WIRE_NUMBER_MAX (UINT64_MAX >> 1)
@@ -54,9 +58,28 @@ struct wire_ack {
     uint32_t boot, owner;
     uint8_t lane;
     enum window_verdict verdict;
+    uint32_t path_hash;               /* 0 = not said */
+    unsigned path_count;              /* 0 = not in this one */
+    struct slice path[PATH_IDS_MAX];  /* "site/id"; borrowed */
 };
+/* ERR_MALFORMED, ERR_RANGE, ERR_UNSUPPORTED as for frames; also for a path that is too long or names what is none. */
 enum err wire_ack_decode(struct slice in, struct wire_ack *ret_ack) MUST_CHECK;
+/* Appends it; the path must be one that decodes. */
 void wire_ack_encode(const struct wire_ack *ack, struct buffer *out);
+
+/* What a gateway asks of a device: to sample faster for a while. Of a decoded one holds: the identities and the rule's
+ * name are identities, id and deadline are not 0, either 1 < factor <= 10000 or 1 ms <= period_us <= 1 day, for_us is
+ * 1 us..1 day. */
+enum { WIRE_COMMAND_MAX = 1024, WIRE_FACTOR_MAX = 10000 };
+struct wire_command {
+    char site[ID_MAX + 1], gateway[ID_MAX + 1], device[ID_MAX + 1], rule[ID_MAX + 1];
+    uint64_t id, deadline_us, period_us, for_us;
+    double factor;
+};
+/* ERR_MALFORMED bytes, ERR_RANGE over a limit, ERR_UNSUPPORTED version, or nothing that we know how to do. */
+enum err wire_command_decode(struct slice in, struct wire_command *ret_command) MUST_CHECK;
+/* ERR_RANGE: the decoder would refuse it; ERR_FULL, ERR_NOMEM. */
+enum err wire_command_encode(const struct wire_command *command, struct buffer *out) MUST_CHECK;
 
 struct wire_forward {
     char device[ID_MAX + 1], gateway[ID_MAX + 1];
