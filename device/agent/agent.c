@@ -108,7 +108,7 @@ static void sample_due(void *arg)
     struct agent *a = arg;
     uint64_t missed;
     a->due_us = a->next_us;
-    a->next_us = agent_next_due(a->next_us, loop_now_us(a->loop), a->options.period_us, &missed);
+    a->next_us = agent_next_due(a->next_us, loop_now_us(a->loop), a->period_us, &missed);
     if (missed > 0) {
         a->stats.missed += missed;
         log_warn("too late, samples are skipped", KV_U64("missed", missed));
@@ -126,10 +126,33 @@ static void sample_due(void *arg)
 
 static void sampling_start(struct agent *a)
 {
-    if (a->options.period_us > 0 && !a->stopped) {
+    if (a->period_us > 0 && !a->stopped) {
         a->next_us = loop_now_us(a->loop);
         loop_timer_at(&a->sample_timer, a->next_us);
     }
+}
+
+void agent_pace(struct agent *a, int64_t period_us)
+{
+    int64_t last_us = a->next_us - a->period_us; /* when the last sample was due */
+    a->period_us = period_us;
+    report_set_period(a->report, period_us);
+    if (loop_timer_pending(&a->sample_timer)) {
+        a->next_us = max_i64(last_us + period_us, loop_now_us(a->loop));
+        loop_timer_at(&a->sample_timer, a->next_us);
+    }
+}
+
+int64_t agent_period_us(const struct agent *a)
+{
+    return a->period_us;
+}
+
+enum err agent_set_bounds(struct agent *a, const struct agent_bounds *bounds)
+{
+    fast_end(a);
+    a->options.bounds = *bounds;
+    return fast_listen(a);
 }
 
 void agent_set_period(struct agent *a, int64_t period_us)
@@ -137,7 +160,8 @@ void agent_set_period(struct agent *a, int64_t period_us)
     if (period_us == a->options.period_us) {
         return;
     }
-    a->options.period_us = period_us;
+    fast_end(a);
+    a->options.period_us = a->period_us = period_us;
     report_set_period(a->report, period_us);
     loop_timer_cancel(&a->sample_timer);
     if (report_ready(a->report)) {
@@ -192,6 +216,7 @@ static enum err agent_fill(struct agent *a, struct fault *reterr)
     }
     report->source = report->source ? report->source : sense_driver(a->sense);
     report->period_us = report->period_us ? report->period_us : a->options.period_us;
+    a->period_us = a->options.period_us;
     const struct agent_start_event *event = &a->options.start_event;
     if (event->id != NULL) {
         a->start_id = strdup(event->id);
@@ -205,6 +230,9 @@ static enum err agent_fill(struct agent *a, struct fault *reterr)
                          a->options.limit.channel, sense_driver(a->sense));
     }
     TRY(report_new(a->loop, a->bus, a->store, report, on_ready, a, &a->report, reterr));
+    if (fast_listen(a) != OK) {
+        return fault_set(reterr, ERR_NOMEM, "out of memory");
+    }
     snprintf(a->site, sizeof a->site, "%s", report->site);
     snprintf(a->device, sizeof a->device, "%s", report->device);
     return OK;
@@ -238,6 +266,7 @@ void agent_free(struct agent *a)
     }
     loop_timer_cancel(&a->sample_timer);
     loop_timer_cancel(&a->health_timer);
+    fast_free(a);
     report_free(a->report);
     free(a->start_id);
     free(a->start_text);
@@ -254,6 +283,7 @@ void agent_stop(struct agent *a)
     if (a->stopped) {
         return;
     }
+    fast_end(a);
     a->stopped = true;
     loop_timer_cancel(&a->sample_timer);
     if (a->start_id == NULL) {
@@ -276,4 +306,5 @@ void agent_stats(const struct agent *a, struct agent_stats *ret_stats)
 {
     *ret_stats = a->stats;
     ret_stats->sense_bad = sense_bad(a->sense);
+    fast_stats(a, &ret_stats->commands);
 }

@@ -10,6 +10,13 @@
  * Sampling keeps its rhythm: the next sample is due one period after the last was due, not after it was taken. An agent
  * that is late by up to ten periods takes the samples one after the other; beyond that it skips and counts what it
  * missed.
+ *
+ * Commands: the gateway may ask to sample faster for a while. A human sets the bounds (agent_bounds); without them
+ * nothing is listened to. The device returns to its own period by itself: at the command's deadline, at the end of the
+ * time that was asked for, or when its credit is used up, whichever is first. The credit is longest_us at most; what
+ * passes at the fast rate uses it, what passes at the usual rate fills it, and a quarter must be there to begin:
+ * whoever floods a device with commands gets half of its time at most. Both ends are told as events, "sampling-faster"
+ * and "sampling-normal", at most once in ten seconds. A start fills the credit.
  */
 #ifndef DEVICE_AGENT_AGENT_H
 #define DEVICE_AGENT_AGENT_H
@@ -27,6 +34,10 @@ struct agent_options {
         const char *channel; /* NULL or "" = none; copied */
         double above, below; /* "limit-exceeded" when the value leaves below..above, "limit-returned" when it is back */
     } limit;
+    struct agent_bounds {
+        int64_t fastest_us; /* no command makes the distance of samples shorter; 0 = commands are ignored */
+        int64_t longest_us; /* of sampling faster at a stretch */
+    } bounds;
     uint64_t stop_after_samples; /* 0 = never */
     struct agent_start_event {
         const char *id, *text; /* NULL = none; copied. An alarm of the start: "store-quarantined" */
@@ -51,6 +62,10 @@ void agent_stop(struct agent *agent);
 bool agent_stopped(const struct agent *agent);
 /* When, by the rhythm of sampling, the sample being taken was due; 0 = none is. */
 int64_t agent_due_us(const struct agent *agent);
+/* For SIGHUP. Commands that are in force end. ERR_NOMEM: commands are ignored as before. */
+enum err agent_set_bounds(struct agent *agent, const struct agent_bounds *bounds) MUST_CHECK;
+/* Distance of samples at this moment. */
+int64_t agent_period_us(const struct agent *agent);
 /* For SIGHUP; in force at once. ERR_RANGE: no such channel, then nothing has changed. */
 void agent_set_period(struct agent *agent, int64_t period_us);
 enum err agent_set_limit(struct agent *agent, const struct agent_limit *limit) MUST_CHECK;
@@ -60,6 +75,14 @@ struct agent_stats {
     uint64_t sense_errors;  /* the driver gave none */
     uint64_t sense_bad;     /* sense_bad() */
     uint64_t limit_alarms;
+    struct agent_command_stats {
+        uint64_t obeyed, repeated;
+        uint64_t refused;  /* does not parse, or is for somebody else */
+        uint64_t expired;  /* the deadline had passed */
+        uint64_t too_slow; /* not faster than the usual period, also because of the bounds */
+        uint64_t spent;    /* no credit */
+        int64_t fast_us;   /* time at the fast rate, in all */
+    } commands;
 };
 void agent_stats(const struct agent *agent, struct agent_stats *ret_stats);
 /* /status and /ledger of the control socket. */

@@ -5,6 +5,8 @@
 
 #include "device/agent/agent.h"
 
+struct fast;
+
 struct agent {
     struct loop *loop; /* borrowed, as the next three */
     struct bus *bus;
@@ -17,6 +19,8 @@ struct agent {
     int64_t started_us;
 
     struct loop_timer sample_timer, health_timer;
+    struct fast *fast;  /* owned; NULL = commands are ignored */
+    int64_t period_us;  /* in force: options.period_us, or a faster one for a while */
     int64_t next_us; /* when the next sample is due */
     int64_t due_us;  /* when the one being taken was; 0 = none is */
     bool stopped;
@@ -35,5 +39,18 @@ enum { AGENT_LATE_PERIODS = 10 };
 /* When the sample after the one that was due at due_us is due. *ret_missed: how many are left out, because more than
  * AGENT_LATE_PERIODS have gone by; the one in hand is taken. */
 int64_t agent_next_due(int64_t due_us, int64_t now_us, int64_t period_us, uint64_t *ret_missed);
+
+/* In force from the next sample on, in step with the last one. */
+void agent_pace(struct agent *a, int64_t period_us);
+
+/* ---- fast.c ---- */
+/* Begins to hear commands where bounds are set and nobody has listened yet; else counts the credit by the bounds in
+ * force. */
+enum err fast_listen(struct agent *a) MUST_CHECK;
+void fast_free(struct agent *a);
+/* Back to the usual period, now; later commands are heard. */
+void fast_end(struct agent *a);
+void fast_stats(const struct agent *a, struct agent_command_stats *ret_stats);
+bool fast_running(const struct agent *a);
 
 #endif

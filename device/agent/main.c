@@ -27,6 +27,8 @@
 #include "device/agent/settings.h"
 #include "device/report/report.h"
 #include "device/sense/sense.h"
+#include "proto/curate/curate.h"
+#include "proto/rules/rules.h"
 
 enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_WAITING = 5 };
 #define HOUSEKEEPING_US (200 * MS_US)
@@ -39,6 +41,11 @@ struct device {
     struct store *store;
     struct sense *sense;
     struct agent *agent;
+    struct ruling {
+        struct rules *rules;   /* owned; NULL = none */
+        struct curate *curate; /* owned; of the rules */
+    } ruling, next_ruling;     /* next: waits until what the ones in force took is declared */
+    bool ruling_waits;
     struct control_server *control;
     struct loop_timer housekeeping, deadline;
     unsigned rounds; /* of housekeeping */
@@ -111,6 +118,66 @@ static int get_ledger(void *arg, const struct control_request *request, struct b
 
 static const struct control_route routes[] = {{"/status", get_status}, {"/ledger", get_ledger}, {NULL, NULL}};
 
+/* ---- rules ---- */
+
+static void ruling_deinit(struct ruling *r)
+{
+    curate_free(r->curate);
+    rules_free(r->rules);
+    *r = (struct ruling){.rules = NULL};
+}
+
+/* problems: every mistake with its place. */
+static enum err ruling_load(const char *path, struct ruling *ret, struct buffer *problems)
+{
+    CLEANUP(ruling_deinit) struct ruling r = {.rules = NULL};
+    if (path != NULL && path[0] != '\0') {
+        TRY(rules_load_device(path, &r.rules, problems));
+        TRY(curate_new(r.rules, &(struct curate_options){.stream_bytes = 0}, &r.curate));
+    }
+    *ret = r;
+    r = (struct ruling){.rules = NULL};
+    return OK;
+}
+
+/* Tried again by housekeeping while the store does not take the account of the old ones. */
+static void take_rules(struct device *d)
+{
+    enum err err = d->ruling_waits ? report_set_curate(agent_report(d->agent), d->next_ruling.curate) : ERR_AGAIN;
+    if (err == ERR_AGAIN) {
+        return;
+    }
+    d->ruling_waits = false;
+    if (err != OK) {
+        log_error("rules not taken, the running ones stay in force", KV_ERR(err));
+        ruling_deinit(&d->next_ruling);
+        return;
+    }
+    ruling_deinit(&d->ruling);
+    d->ruling = d->next_ruling;
+    d->next_ruling = (struct ruling){.rules = NULL};
+    log_info("new rules in force", KV_HEX("version", d->ruling.rules ? rules_version(d->ruling.rules) : 0),
+             KV_U64("rules", d->ruling.rules ? rules_count(d->ruling.rules) : 0));
+}
+
+static void reload_rules(struct device *d)
+{
+    BUFFER(problems, 64 * 1024);
+    struct ruling fresh = {.rules = NULL};
+    if (ruling_load(d->settings.rules.file, &fresh, &problems) != OK) {
+        daemon_log_lines(LOG_ERROR, "rules not taken, the running ones stay in force", &problems);
+        return;
+    }
+    uint64_t now = d->ruling.rules ? rules_version(d->ruling.rules) : 0;
+    ruling_deinit(&d->next_ruling);
+    d->next_ruling = fresh;
+    d->ruling_waits = (fresh.rules ? rules_version(fresh.rules) : 0) != now;
+    if (!d->ruling_waits) {
+        ruling_deinit(&d->next_ruling);
+    }
+    take_rules(d);
+}
+
 /* ---- signals and the end ---- */
 
 static void end(struct device *d, int exit_code)
@@ -152,6 +219,7 @@ static void housekeeping(void *arg)
         end(d, EXIT_FAILED);
         return;
     }
+    take_rules(d);
     bool may_end = d->stopping || (d->settings.run.exit_when_drained && agent_stopped(d->agent));
     if (may_end && report_drained(agent_report(d->agent))) {
         log_info("everything is acknowledged");
@@ -167,6 +235,11 @@ static void housekeeping(void *arg)
 static struct agent_limit limit_of(const struct settings *s)
 {
     return (struct agent_limit){.channel = s->alarm.channel, .above = s->alarm.above, .below = s->alarm.below};
+}
+
+static struct agent_bounds bounds_of(const struct settings *s)
+{
+    return (struct agent_bounds){.fastest_us = s->sense.fastest_us, .longest_us = s->sense.fast_for_max_us};
 }
 
 static void on_reload(void *arg, int signo)
@@ -192,6 +265,11 @@ static void on_reload(void *arg, int signo)
     options_free(&settings_program, &fresh);
     log_setup(settings_program.name, (enum log_level)d->settings.log_level);
     agent_set_period(d->agent, d->settings.report.period_us);
+    struct agent_bounds bounds = bounds_of(&d->settings);
+    if (agent_set_bounds(d->agent, &bounds) != OK) {
+        log_error("commands of the gateway are ignored: out of memory");
+    }
+    reload_rules(d);
     log_info("configuration read again");
     daemon_log_lines(LOG_INFO, "configuration", &lines);
 }
@@ -226,10 +304,13 @@ static enum err open_agent(struct device *d, struct fault *reterr)
                    .bulk_bytes = (uint64_t)s->report.bulk_bytes,
                    .boot_id = machine_boot_id(),
                    .window = {.max_frames = (unsigned)s->report.window_frames},
-                   .aead = d->aead},
+                   .aead = d->aead,
+                   .curate = d->ruling.curate,
+                   .declare_us = s->rules.declare_us},
         .period_us = s->report.period_us,
         .health_period_us = s->report.health_us,
         .limit = limit_of(s),
+        .bounds = bounds_of(s),
         .stop_after_samples = (uint64_t)s->run.samples,
         .start_event = {.id = d->quarantined[0] ? "store-quarantined" : NULL, .text = event},
         .rss_bytes = rss_bytes,
@@ -264,6 +345,10 @@ static enum err device_open(struct device *d, struct fault *reterr)
         return fault_set(reterr, ERR_IO, "the event loop cannot be made: %s", strerror(errno));
     }
     d->exit_code = EXIT_USAGE;
+    BUFFER(problems, 64 * 1024);
+    if (ruling_load(d->settings.rules.file, &d->ruling, &problems) != OK) { /* the settings' check has told why */
+        return fault_set(reterr, ERR_RANGE, "rules.file: %s cannot be used", d->settings.rules.file);
+    }
     TRY(open_sense(d, reterr));
     TRY(daemon_link_open(d->loop, &d->settings.broker, d->settings.id, &d->link, reterr));
     d->exit_code = EXIT_FAILED;
@@ -295,6 +380,8 @@ static void device_close(struct device *d)
     store_close(d->store);
     sense_close(d->sense);
     crypt_aead_free(d->aead);
+    ruling_deinit(&d->ruling);
+    ruling_deinit(&d->next_ruling);
     loop_free(d->loop);
     options_free(&settings_program, &d->settings);
 }
@@ -318,6 +405,9 @@ int main(int argc, char **argv)
         int code = err == ERR_NOMEM || err == ERR_IO ? EXIT_FAILED : device.exit_code;
         device_close(&device);
         return code;
+    }
+    if (device.settings.sense.fastest_us == 0) {
+        log_info("commands of the gateway are ignored: sense.fastest is not set");
     }
     log_info("started", KV_STR("device", device.settings.id), KV_STR("driver", sense_driver(device.sense)),
              KV_STR("version", WEIR_VERSION));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/crypt/crypt.h"
+#include "proto/rules/rules.h"
 
 #define AT(member) offsetof(struct settings, member)
 
@@ -40,6 +41,11 @@ static const struct option table[] = {
      .preset = "none", .help = "pump: what goes wrong; auto = by the seed."},
     {.name = "sense.channels", .type = OPTION_INT, .offset = AT(sense.channels), .max = 64, .preset = "4",
      .help = "pattern: number of channels."},
+    {.name = "sense.fastest", .type = OPTION_DURATION, .offset = AT(sense.fastest_us), .max = 86400e6, .preset = "0s",
+     .live = true, .help = "The gateway may ask for samples so close together while a capture lasts; 0s = it may not."},
+    {.name = "sense.fast_for_max", .type = OPTION_DURATION, .offset = AT(sense.fast_for_max_us), .max = 86400e6,
+     .preset = "0s", .live = true,
+     .help = "How long at a stretch, and at most half of the time; the device returns to report.period by itself."},
 
     {.name = "report.period", .type = OPTION_DURATION, .offset = AT(report.period_us), .min = 1000, .max = 86400e6,
      .preset = "1s", .live = true, .help = "Time between samples."},
@@ -53,6 +59,12 @@ static const struct option table[] = {
      .preset = "32", .help = "Frames under way to the gateway at most; 8 at first, more while answers come."},
     {.name = "report.bulk", .type = OPTION_BYTES, .offset = AT(report.bulk_bytes), .max = 1e12, .preset = "0B",
      .help = "Room of the records in the store, alarms apart; 0B = 85 % of what may be used."},
+
+    {.name = "rules.file", .type = OPTION_FILE, .offset = AT(rules.file), .preset = "",
+     .help = "Rules that leave readings out before they are stored (SIGHUP reads the file again); \"\" = none."},
+    {.name = "rules.declare", .type = OPTION_DURATION, .offset = AT(rules.declare_us), .min = SECOND_US, .max = 86400e6,
+     .preset = "60s",
+     .help = "What rules left out is declared so often; a crash takes counts that are not declared yet."},
 
     {.name = "alarm.channel", .type = OPTION_STRING, .offset = AT(alarm.channel), .max = 47, .preset = "", .live = true,
      .help = "Channel that is watched; \"\" = none."},
@@ -75,6 +87,35 @@ static bool given(const char *text)
     return text != NULL && text[0] != '\0';
 }
 
+/* Every mistake in the file with its place in it. */
+static void check_rules(const char *path, struct buffer *problems)
+{
+    CLEANUP(rules_freep) struct rules *rules = NULL;
+    BUFFER(found, 64 * 1024);
+    if (!given(path) || rules_load_device(path, &rules, &found) == OK) {
+        return;
+    }
+    for (struct slice rest = buffer_slice(&found); rest.len > 0;) {
+        const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
+        size_t len = end ? (size_t)(end - rest.ptr) : rest.len, skip = len + (end != NULL);
+        if (len > 0 && rest.ptr[0] != ' ') { /* not the line itself, which the next one points into */
+            buffer_printf(problems, "rules.file: %.*s\n", (int)len, (const char *)rest.ptr);
+        }
+        rest = slice_of(rest.ptr + skip, rest.len - skip);
+    }
+}
+
+static void check_bounds(const struct settings *s, struct buffer *problems)
+{
+    if ((s->sense.fastest_us > 0) != (s->sense.fast_for_max_us > 0)) {
+        buffer_put_str(problems, "sense.fastest and sense.fast_for_max go together: how fast, and for how long\n");
+    } else if (s->sense.fastest_us > 0 && s->sense.fastest_us < MS_US) {
+        buffer_put_str(problems, "sense.fastest: 1ms is the least\n");
+    } else if (s->sense.fastest_us >= s->report.period_us) {
+        buffer_put_str(problems, "sense.fastest: is not shorter than report.period\n");
+    }
+}
+
 static enum err check(const void *settings, struct buffer *problems)
 {
     const struct settings *s = settings;
@@ -91,6 +132,8 @@ static enum err check(const void *settings, struct buffer *problems)
     if (given(s->alarm.channel) && s->alarm.below > s->alarm.above) {
         buffer_printf(problems, "alarm.below %g is higher than alarm.above %g\n", s->alarm.below, s->alarm.above);
     }
+    check_bounds(s, problems);
+    check_rules(s->rules.file, problems);
     return problems->len > before ? ERR_RANGE : err;
 }
 

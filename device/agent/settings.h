@@ -15,11 +15,15 @@ struct settings {
     struct {
         int driver, fault; /* index into settings_drivers, settings_faults */
         char *path;
-        int64_t seed, bits, channels;
+        int64_t seed, bits, channels, fastest_us, fast_for_max_us;
     } sense;
     struct {
         int64_t period_us, samples, max_age_us, health_us, window_frames, bulk_bytes;
     } report;
+    struct {
+        char *file; /* "" = none */
+        int64_t declare_us;
+    } rules;
     struct {
         char *channel;
         double above, below;

@@ -4,6 +4,7 @@
  */
 #include "core/base/json.h"
 #include "device/agent/agent_internal.h"
+#include "proto/rules/rules.h"
 
 static void why_json(const struct agent *a, const struct report_stats *s, struct json *j)
 {
@@ -75,6 +76,9 @@ static void counters_json(const struct agent *a, const struct report_stats *s, i
     json_u64(j, "connects", bus.connects);
     json_u64(j, "published", bus.published);
     json_u64(j, "bytes_out", bus.bytes_out);
+    json_u64(j, "readings_suppressed", s->thinned);
+    json_u64(j, "readings_undeclared", s->thinned_waiting);
+    json_u64(j, "blocks_suppressed", s->thinned_blocks);
     json_i64(j, "unsynced_us", report_unsynced_us(a->report));
     json_i64(j, "buffer_lasts_s", buffer_lasts_s(s, uptime_us));
     json_object_end(j);
@@ -93,6 +97,43 @@ static void tier_json(const struct report_stats *s, struct json *j)
     json_u64(j, "sent", sent);
     json_u64(j, "committed", committed);
     json_u64(j, "delivered", 0);
+    json_object_end(j);
+}
+
+/* How often, and what became of the gateway's wishes. */
+static void sampling_json(const struct agent *a, struct json *j)
+{
+    struct agent_stats own;
+    agent_stats(a, &own);
+    json_object(j, "sampling");
+    json_i64(j, "period_us", agent_period_us(a));
+    json_bool(j, "faster", fast_running(a));
+    json_str(j, "commands", a->fast != NULL && a->options.bounds.fastest_us > 0
+                                ? "obeyed within sense.fastest and sense.fast_for_max"
+                                : "ignored: sense.fastest is not set");
+    json_u64(j, "obeyed", own.commands.obeyed);
+    json_u64(j, "repeated", own.commands.repeated);
+    json_u64(j, "refused", own.commands.refused);
+    json_u64(j, "expired", own.commands.expired);
+    json_u64(j, "too_slow", own.commands.too_slow);
+    json_u64(j, "spent", own.commands.spent);
+    json_i64(j, "fast_ms", own.commands.fast_us / MS_US);
+    json_object_end(j);
+}
+
+static void rules_json(const struct agent *a, struct json *j)
+{
+    const struct rules *rules = report_rules(a->report);
+    if (rules == NULL) {
+        return;
+    }
+    json_object(j, "rules");
+    json_hex(j, "version", rules_version(rules));
+    json_object(j, "suppressed");
+    for (size_t i = 0; i < rules_count(rules); i++) {
+        json_u64(j, rules_at(rules, i)->name, report_thinned(a->report, i));
+    }
+    json_object_end(j);
     json_object_end(j);
 }
 
@@ -126,6 +167,8 @@ void agent_status_json(struct agent *a, struct buffer *out)
     json_u64(&j, "size_bytes", usage.size_bytes);
     json_object_end(&j);
     tier_json(&s, &j);
+    sampling_json(a, &j);
+    rules_json(a, &j);
     json_object_end(&j);
 }
 

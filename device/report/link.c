@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Outboxes <-> bus: frames out on <...>/tele at QoS 0, acknowledgements in on <...>/ack.
+ * Outboxes <-> bus: frames out on <...>/tele at QoS 0, acknowledgements in on <...>/ack. Commands in on <...>/cmd,
+ * where the owner wants them.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -72,6 +73,14 @@ static void on_message(void *arg, struct slice topic, struct slice payload, bool
 {
     struct report *r = arg;
     struct wire_ack ack;
+    char command[TOPIC_MAX + 1];
+    if (r->on_command != NULL && !retained) {
+        topic_format(r->site, r->gateway, r->device, TOPIC_CMD, command);
+        if (slice_equal(topic, slice_str(command))) {
+            r->on_command(r->command_arg, payload);
+            return;
+        }
+    }
     if (retained || !slice_equal(topic, slice_str(r->ack_topic))) {
         r->stats.ignored++; /* a stored ack would speak of the past */
         return;
@@ -144,6 +153,16 @@ enum err report_link_init(struct report *r)
         .on_message = on_message, .on_state = on_state, .on_writable = on_writable, .arg = r};
     bus_set_handlers(r->bus, &handlers);
     return bus_subscribe(r->bus, r->ack_topic, 0);
+}
+
+enum err report_listen(struct report *r, void (*fn)(void *arg, struct slice payload), void *arg)
+{
+    char topic[TOPIC_MAX + 1];
+    topic_format(r->site, r->gateway, r->device, TOPIC_CMD, topic);
+    TRY(bus_subscribe(r->bus, topic, 1));
+    r->on_command = fn;
+    r->command_arg = arg;
+    return OK;
 }
 
 /* ---- outbox ---- */

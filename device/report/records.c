@@ -29,7 +29,7 @@ static size_t utf8_copy(const char *text, char *out, size_t out_size)
 }
 
 static enum err describe_fill(struct report *r, Weir__V1__Describe *d, Weir__V1__ChannelInfo *infos,
-                              Weir__V1__ChannelInfo **pointers)
+                              Weir__V1__ChannelInfo **pointers, struct buffer *out)
 {
     for (size_t i = 0; i < r->options.channel_count; i++) {
         const struct sense_channel *c = &r->options.channels[i];
@@ -41,26 +41,27 @@ static enum err describe_fill(struct report *r, Weir__V1__Describe *d, Weir__V1_
     }
     d->channel = pointers;
     d->n_channel = r->options.channel_count;
-    d->config = r->options.config_hash;
     d->boot_id = r->boot_id;
     d->software = r->software;
     d->source = r->source;
-    d->set = r->set = wire_describe_set(d);
+    d->set = wire_describe_set(d);
     Weir__V1__Record record = WEIR__V1__RECORD__INIT;
     record.schema = WIRE_SCHEMA;
     record.kind_case = WEIR__V1__RECORD__KIND_DESCRIBE;
     record.describe = d;
-    return wire_record_pack(&record, &r->describe);
+    return wire_record_pack(&record, out);
 }
 
-enum err report_describe_pack(struct report *r)
+enum err report_describe_pack(struct report *r, uint64_t rules, uint32_t *ret_set, struct buffer *out)
 {
     utf8_copy(r->options.software, r->software, sizeof r->software);
     utf8_copy(r->options.source, r->source, sizeof r->source);
     Weir__V1__Describe describe = WEIR__V1__DESCRIBE__INIT;
+    describe.config = rules ? mix_u64(r->options.config_hash ^ rules) : r->options.config_hash;
     Weir__V1__ChannelInfo *infos = calloc(r->options.channel_count, sizeof *infos);
     Weir__V1__ChannelInfo **pointers = calloc(r->options.channel_count, sizeof *pointers);
-    enum err err = infos && pointers ? describe_fill(r, &describe, infos, pointers) : ERR_NOMEM;
+    enum err err = infos && pointers ? describe_fill(r, &describe, infos, pointers, out) : ERR_NOMEM;
+    *ret_set = describe.set;
     free(infos);
     free(pointers);
     return err;

@@ -18,6 +18,8 @@
 #include "proto/block/block.h"
 
 enum { BLOCKS_QUEUED = 8, DESCRIBE_EVERY = 1000, DESCRIBE_MAX = 8 * 1024, BULK_PCT = 85, ALARM_PCT = 5 };
+enum { SAMPLES_MAX = 1024 }; /* less than a block may have: gateways' rules may add rows */
+_Static_assert((int)SAMPLES_MAX < (int)BLOCK_SAMPLES_MAX, "a block holds a record's samples");
 
 /* ---- start ---- */
 
@@ -55,9 +57,9 @@ static enum err options_check(const struct report_options *o, struct fault *rete
     if (o->channel_count < 1 || o->channel_count > SENSE_CHANNELS_MAX) {
         return fault_set(reterr, ERR_RANGE, "%zu channels; 1..%d are possible", o->channel_count, SENSE_CHANNELS_MAX);
     }
-    if (o->samples_per_record < 1 || o->samples_per_record > BLOCK_SAMPLES_MAX) {
+    if (o->samples_per_record < 1 || o->samples_per_record > SAMPLES_MAX) {
         return fault_set(reterr, ERR_RANGE, "%u samples in a record; 1..%d are possible", o->samples_per_record,
-                         BLOCK_SAMPLES_MAX);
+                         SAMPLES_MAX);
     }
     if (builder_record_max(o->channel_count, o->samples_per_record) > WIRE_RECORD_MAX) {
         return fault_set(reterr, ERR_RANGE,
@@ -101,7 +103,7 @@ static enum err lane_open(struct report *r, uint8_t id, struct fault *reterr)
     store_usage(r->store, &usage);
     struct lane *lane = &r->lanes[id];
     uint64_t asked = id == LANE_ALARM ? r->options.alarm_bytes : r->options.bulk_bytes;
-    uint64_t record = builder_record_max(r->options.channel_count, r->options.samples_per_record);
+    uint64_t record = report_record_max(r);
     uint64_t least = 2 * max_u64(id == LANE_ALARM ? EVENT_RECORD_MAX : record, r->describe.len);
     lane->report = r;
     lane->id = id;
@@ -121,22 +123,28 @@ static enum err lane_open(struct report *r, uint8_t id, struct fault *reterr)
     return spool_open(r->loop, r->store, &options, &lane->spool, reterr);
 }
 
+void report_queue_fit(struct report *r)
+{
+    size_t most = BLOCKS_QUEUED * report_record_max(r) + 4 * EVENT_RECORD_MAX + 2 * r->describe.len + 512;
+    r->queue.max = r->queue.max > most ? r->queue.max : most;
+}
+
 /* All memory that samples will need. */
 static enum err memory_new(struct report *r)
 {
     const struct report_options *o = &r->options;
-    size_t record = builder_record_max(o->channel_count, o->samples_per_record);
-    size_t largest = record > EVENT_RECORD_MAX ? record : EVENT_RECORD_MAX;
     buffer_init(&r->describe, DESCRIBE_MAX);
-    TRY(report_describe_pack(r));
+    TRY(report_thin_init(r));
+    size_t record = report_record_max(r);
+    size_t largest = record > EVENT_RECORD_MAX ? record : EVENT_RECORD_MAX;
     buffer_init(&r->scratch, largest);
     if (buffer_extend(&r->scratch, largest) == NULL) {
         return ERR_NOMEM;
     }
     buffer_reset(&r->scratch);
-    size_t queue = BLOCKS_QUEUED * record + 4 * EVENT_RECORD_MAX + 2 * r->describe.len + 512;
     size_t usual = 2 * (record + r->describe.len) + 4 * QUEUE_HEAD_BYTES; /* a block beside the one being committed */
-    TRY(queue_init(&r->queue, usual, queue));
+    TRY(queue_init(&r->queue, usual, usual));
+    report_queue_fit(r);
     return builder_init(&r->builder, o->channels, o->channel_count, o->samples_per_record);
 }
 
@@ -176,6 +184,7 @@ enum err report_new(struct loop *loop, struct bus *bus, struct store *store, con
     r->arg = arg;
     r->started_us = loop_now_us(loop);
     r->options.describe_every = options->describe_every ? options->describe_every : DESCRIBE_EVERY;
+    r->options.declare_us = options->declare_us ? options->declare_us : MINUTE_US;
     window_fill(&r->options.window);
     snprintf(r->site, sizeof r->site, "%s", options->site);
     snprintf(r->gateway, sizeof r->gateway, "%s", options->gateway);
@@ -224,6 +233,7 @@ void report_free(struct report *r)
         spool_free(r->lanes[i].spool);
     }
     builder_deinit(&r->builder);
+    report_thin_deinit(r);
     queue_deinit(&r->queue);
     buffer_deinit(&r->describe);
     buffer_deinit(&r->scratch);
@@ -237,6 +247,11 @@ bool report_ready(const struct report *r)
     return r->ready;
 }
 
+const char *report_gateway(const struct report *r)
+{
+    return r->gateway;
+}
+
 uint64_t report_wall_us(const struct report *r)
 {
     return (uint64_t)max_i64(loop_wall_us(r->loop) + r->options.wall_skew_us, 0);
@@ -247,7 +262,7 @@ uint64_t report_wall_us(const struct report *r)
 /* What the block under construction will need at most. */
 static size_t block_reserve(const struct report *r)
 {
-    size_t most = builder_record_max(r->builder.channels, r->builder.samples_max) + QUEUE_HEAD_BYTES;
+    size_t most = report_record_max(r) + QUEUE_HEAD_BYTES;
     return r->builder.count > 0 ? most : 0;
 }
 
@@ -289,6 +304,23 @@ enum err report_put(struct report *r, uint8_t id, struct slice body)
     return OK;
 }
 
+/* What rules leave of the block in hand. False: nothing, or it cannot go out. */
+static bool block_left(struct report *r, struct slice *body, unsigned samples)
+{
+    bool left = true;
+    enum err err = r->thin != NULL ? report_thin_record(r, body, &left) : OK;
+    if (err == OK && left && !queue_reserve(&r->queue, body->len)) {
+        err = ERR_FULL;
+    }
+    if (err != OK) {
+        log_error("a block could not go through the rules", KV_ERR(err), KV_U64("samples", samples));
+        r->stats.refused += samples;
+        return false;
+    }
+    r->stats.thinned_blocks += !left;
+    return left;
+}
+
 void report_close_block(struct report *r)
 {
     loop_timer_cancel(&r->age_timer);
@@ -304,8 +336,12 @@ void report_close_block(struct report *r)
         r->stats.refused += samples;
         return;
     }
+    struct slice body = buffer_slice(&r->scratch);
+    if (!block_left(r, &body, samples)) {
+        return;
+    }
     uint64_t number = lane_next(&r->lanes[LANE_BULK]);
-    put(r, &r->lanes[LANE_BULK], buffer_slice(&r->scratch));
+    put(r, &r->lanes[LANE_BULK], body);
     if (r->options.watcher.on_block != NULL) {
         r->options.watcher.on_block(r->options.watcher.arg, number);
     }
@@ -332,7 +368,7 @@ static void prepare(struct report *r)
         report_close_block(r);
     }
     struct lane *lane = &r->lanes[LANE_BULK];
-    size_t record = builder_record_max(r->builder.channels, r->builder.samples_max);
+    size_t record = report_record_max(r);
     if (r->builder.count == 0 && queue_takes(r, lane, record)) {
         describe_if_due(r, lane);
     }
@@ -357,7 +393,7 @@ enum err report_sample(struct report *r, const double *values)
     if (r->ready) {
         prepare(r);
     }
-    size_t record = builder_record_max(r->builder.channels, r->builder.samples_max);
+    size_t record = report_record_max(r);
     if (!r->ready || (r->builder.count == 0 && !queue_takes(r, &r->lanes[LANE_BULK], record))) {
         r->stats.refused++;
         r->placed = false;
@@ -386,7 +422,14 @@ enum err report_event(struct report *r, enum report_severity severity, const cha
     }
     buffer_reset(&r->scratch);
     TRY(report_event_pack(r, severity, id, text, channel, value, &r->scratch));
-    TRY(report_put(r, lane, buffer_slice(&r->scratch)));
+    struct slice body = buffer_slice(&r->scratch);
+    bool left = true;
+    if (r->thin != NULL && report_thin_record(r, &body, &left) != OK) {
+        return ERR_AGAIN;
+    }
+    if (left) {
+        TRY(report_put(r, lane, body));
+    }
     r->stats.events++;
     return OK;
 }
@@ -406,6 +449,7 @@ void report_flush(struct report *r)
 {
     if (r->ready) {
         report_close_block(r);
+        report_thin_declare(r);
         report_commit_soon(r);
     }
 }
@@ -425,7 +469,7 @@ void report_set_synced(struct report *r, bool synced)
 
 bool report_drained(const struct report *r)
 {
-    if (!r->ready || r->builder.count > 0 || !queue_empty(&r->queue)) {
+    if (!r->ready || r->builder.count > 0 || !queue_empty(&r->queue) || report_thin_waiting(r)) {
         return false;
     }
     for (unsigned i = 0; i < LANE_COUNT; i++) {
@@ -452,6 +496,9 @@ void report_stats(const struct report *r, struct report_stats *ret_stats)
         s->gap_numbers = lane->gap_numbers;
         s->gap_waiting = lane->gap_last > s->acked ? lane->gap_last - max_u64(lane->gap_first - 1, s->acked) : 0;
         s->top = s->epoch ? lane_next(lane) - 1 : 0;
+    }
+    for (size_t i = 0; r->thin != NULL && i < r->thin->rule_count; i++) {
+        ret_stats->thinned_waiting += (uint64_t)max_i64(r->thin->counts[i].waiting, 0);
     }
     ret_stats->failing = r->retry_us != 0;
 }

@@ -5,6 +5,12 @@
  *   report_sample -> block under construction -> (full, or max_age) Record -> spool append --commit--> outbox
  *   report_event  -> Record in lane 0 (alarm), committed at once
  *
+ * Rules (proto/rules, those that are for a device) shape a block when it is closed, before it has a number: what they
+ * take costs no number, no flash and no byte on the way. Nobody downstream can miss it, so it is declared: an event
+ * "readings-suppressed" per rule with the number of readings as its value and the version of the rules in its text,
+ * declare_us after the first of them at the latest. A power cut takes the counts that were not declared yet. What
+ * rules remember (the last value of a deadband) begins anew with every start.
+ *
  * Two lanes, each a stream of its own: 0 alarm (small, reserved room, overtakes), 1 bulk. Records are durable before
  * they are sent. A power cut takes at most the block under construction (max_age) and what is in the commit under way:
  * report_unsynced_us() states the bound.
@@ -22,6 +28,8 @@
 
 struct report;
 struct crypt_aead;
+struct curate;
+struct rules;
 
 /* Tables of the device's store, in this order. */
 #define REPORT_TABLES ((const char *const[]){"spool", "meta"})
@@ -43,6 +51,8 @@ struct report_options {
     uint64_t boot_id;             /* of the machine: what monotonic times refer to; 0 = random */
     struct window_sender_options window; /* zeros = presets */
     struct crypt_aead *aead;      /* borrowed; NULL = CRC32C only */
+    struct curate *curate;        /* rules, made ready; borrowed until others are set, may be shared; NULL = none */
+    int64_t declare_us;           /* what rules took is declared so often; 0 = 60 s */
     int64_t wall_skew_us;         /* added to the wall clock: a device whose clock is wrong, in simulations */
     struct report_watcher {       /* for simulators that measure; each may be NULL; none may call the report */
         void (*on_link)(void *arg, bool up, const char *reason);   /* whatever the bus says (bus.h, on_state) */
@@ -54,6 +64,8 @@ struct report_options {
 struct report_stats {
     uint64_t samples, records, events, gaps, gap_numbers, commits, failed_commits, acks;
     uint64_t refused; /* samples not taken */
+    uint64_t thinned, thinned_waiting; /* readings that rules took out; of those, not declared yet */
+    uint64_t thinned_blocks;           /* blocks of which nothing was left */
     uint64_t damaged; /* numbers declared lost because their entry did not verify */
     uint64_t rebases; /* epochs begun because an old image had been restored */
     uint64_t ignored; /* messages: retained, not ours, not an ack */
@@ -76,6 +88,9 @@ enum err report_new(struct loop *loop, struct bus *bus, struct store *store, con
  * NULL. */
 void report_free(struct report *report);
 DEFINE_CLEANUP(struct report, report_free)
+/* Subscribes to <...>/cmd: fn gets what comes there, live messages only. Until then nothing is listened to. ERR_NOMEM.
+ * */
+enum err report_listen(struct report *report, void (*fn)(void *arg, struct slice payload), void *arg) MUST_CHECK;
 bool report_ready(const struct report *report);
 /* Where the next sample will stand (for sense_read). Holds until anything else is reported or the handler returns;
  * closes a block that the sample does not belong to. device is borrowed from the report. */
@@ -91,6 +106,18 @@ enum err report_event(struct report *report, enum report_severity severity, cons
 enum err report_health(struct report *report, uint64_t rss_bytes) MUST_CHECK;
 /* For SIGHUP. Closes the block under construction. */
 void report_set_period(struct report *report, int64_t period_us);
+/* Other rules for the blocks from now on; NULL = none. borrowed from when it returns OK, those before are free then.
+ * What the old ones took is declared first. ERR_AGAIN: the store does not take that yet, try again; ERR_NOMEM; the old
+ * ones stay. */
+enum err report_set_curate(struct report *report, struct curate *curate) MUST_CHECK;
+/* The rules in force; NULL = none. */
+const struct rules *report_rules(const struct report *report);
+/* Readings that the rule (its index in the file) took out since it is in force. */
+uint64_t report_thinned(const struct report *report, size_t rule);
+/* Identity of the gateway that takes the records. Borrowed from the report. */
+const char *report_gateway(const struct report *report);
+/* Wall clock as the blocks tell it. */
+uint64_t report_wall_us(const struct report *report);
 /* Whether the wall clock is held by NTP; false until told. Blocks carry it. */
 void report_set_synced(struct report *report, bool synced);
 /* Closes the block under construction and commits. */

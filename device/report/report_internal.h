@@ -5,6 +5,7 @@
  *   report.c   start, samples, events, figures
  *   records.c  bodies: Describe, Event, Health
  *   builder.c  the block under construction
+ *   thin.c     rules: what is left of a block, what they took
  *   queue.c    records without a number in the store yet
  *   commit.c   queue -> spools, one batch at a time; room in a full store; a new epoch
  *   link.c     outboxes <-> bus
@@ -17,6 +18,7 @@
 #include "device/report/builder.h"
 #include "device/report/queue.h"
 #include "device/report/report.h"
+#include "proto/curate/curate.h"
 #include "proto/topic/topic.h"
 #include "proto/wire/wire.h"
 
@@ -51,6 +53,19 @@ struct lane {
     uint64_t keep_above, replaces;
 };
 
+/* Rules in force. */
+struct thin {
+    struct curate *curate;        /* borrowed */
+    struct curate_stream *stream; /* owned; NULL = memory was short: begun anew with the next block */
+    uint64_t version;
+    struct loop_timer declare_timer;
+    size_t rule_count;
+    struct thin_count {
+        int64_t waiting; /* readings taken out, not declared yet; below 0: let go after they were declared */
+        uint64_t taken;
+    } counts[];
+};
+
 struct report {
     struct loop *loop;   /* borrowed, as bus and store */
     struct bus *bus;
@@ -61,6 +76,8 @@ struct report {
     char tele_topic[TOPIC_MAX + 1], ack_topic[TOPIC_MAX + 1];
     void (*on_ready)(void *arg);
     void *arg;
+    void (*on_command)(void *arg, struct slice payload); /* NULL = nobody listens */
+    void *command_arg;
 
     bool ready;
     uint32_t boot;
@@ -71,6 +88,7 @@ struct report {
 
     struct lane lanes[LANE_COUNT];
     struct builder builder;
+    struct thin *thin;      /* owned; NULL = no rules */
     struct queue queue;
     struct buffer scratch;  /* a record on its way into the queue */
     struct buffer frame, gaps; /* of the frame being sent; gaps: bodies that were made anew for it */
@@ -98,16 +116,30 @@ struct report {
 };
 
 /* ---- records.c ---- */
-/* Packs the description once; sets report->set. */
-enum err report_describe_pack(struct report *r) MUST_CHECK;
+/* Appends the description as the driver's channels are; *ret_set: its set. rules: the version in force, 0 = none. */
+enum err report_describe_pack(struct report *r, uint64_t rules, uint32_t *ret_set, struct buffer *out) MUST_CHECK;
 /* Appends a whole Record to out. */
 enum err report_event_pack(struct report *r, enum report_severity severity, const char *id, const char *text,
                            const char *channel, double value, struct buffer *out) MUST_CHECK;
 enum err report_health_pack(struct report *r, uint64_t rss_bytes, struct buffer *out) MUST_CHECK;
 
+/* ---- thin.c ---- */
+/* The rules of the options, if there are any, and the description as it goes out under them. */
+enum err report_thin_init(struct report *r) MUST_CHECK;
+void report_thin_deinit(struct report *r);
+/* Sends a whole Record through the rules. *body: what is left, borrowed until the next call; false: nothing is. An
+ * error: it may not go out. */
+enum err report_thin_record(struct report *r, struct slice *body, bool *ret_left) MUST_CHECK;
+/* Declares what the rules took. */
+void report_thin_declare(struct report *r);
+/* Something is not declared yet. */
+bool report_thin_waiting(const struct report *r);
+/* Longest record of a block, as it goes out. */
+size_t report_record_max(const struct report *r);
+
 /* ---- report.c ---- */
-/* The device's own idea of the time, never before 1970. */
-uint64_t report_wall_us(const struct report *r);
+/* The queue may hold as much as the records in force ask for. */
+void report_queue_fit(struct report *r);
 /* Closes the block under construction, if there is one. */
 void report_close_block(struct report *r);
 /* Queues a whole Record, after a Describe when one is due. ERR_FULL: the queue has no room beside the block's. */

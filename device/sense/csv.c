@@ -18,8 +18,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-#include "device/sense/csv_files.h"
-#include "device/sense/csv_line.h"
+#include "core/csv/csv.h"
 #include "proto/block/block.h"
 
 enum {
