@@ -32,6 +32,8 @@ struct fleet {
     struct device *by_silence; /* head = silent longest */
     struct device *recent;     /* the last one looked up: frames come in runs */
     size_t online;
+    void (*on_presence)(void *arg, const char *id, bool online); /* NULL: nobody asks */
+    void *presence_arg;
 };
 
 enum err fleet_new(struct loop *loop, const struct fleet_options *options, struct fleet **ret_fleet)
@@ -46,12 +48,27 @@ enum err fleet_new(struct loop *loop, const struct fleet_options *options, struc
     return OK;
 }
 
+static void tell(struct fleet *f, struct device *d, bool online)
+{
+    d->online = online;
+    if (online) {
+        f->online++;
+    } else {
+        f->online--;
+    }
+    if (f->on_presence != NULL) {
+        f->on_presence(f->presence_arg, d->id, online);
+    }
+}
+
 static void forget(struct fleet *f, struct device *d)
 {
     if (f->recent == d) {
         f->recent = NULL;
     }
-    f->online -= d->online ? 1 : 0;
+    if (d->online) {
+        tell(f, d, false);
+    }
     DL_DELETE(f->by_silence, d);
     HASH_DEL(f->table, d);
     free(d);
@@ -62,6 +79,7 @@ void fleet_free(struct fleet *f)
     if (f == NULL) {
         return;
     }
+    f->on_presence = NULL;
     for (struct device *d = f->by_silence, *next; d != NULL; d = next) {
         next = d->next;
         forget(f, d);
@@ -75,6 +93,12 @@ void fleet_set_options(struct fleet *f, const struct fleet_options *options)
     if (f->options.offline_after_us <= 0) {
         f->options.offline_after_us = 60 * SECOND_US;
     }
+}
+
+void fleet_on_presence(struct fleet *f, void (*fn)(void *arg, const char *id, bool online), void *arg)
+{
+    f->on_presence = fn;
+    f->presence_arg = arg;
 }
 
 static struct device *find(struct fleet *f, const char *id)
@@ -135,8 +159,7 @@ static void expire(struct fleet *f, int64_t now_us)
             break;
         }
         if (d->online) {
-            d->online = false;
-            f->online--;
+            tell(f, d, false);
             log_info("offline", KV_STR("device", d->id),
                      KV_I64("silent_s", (now_us - d->seen_us) / SECOND_US));
         }
@@ -156,8 +179,7 @@ bool fleet_admit(struct fleet *f, const char *id, size_t bytes)
     d->seen_us = now;
     d->bytes += bytes;
     if (!d->online) {
-        d->online = true;
-        f->online++;
+        tell(f, d, true);
         log_info("online", KV_STR("device", id));
     }
     if (d->next != NULL) { /* not the newest already */

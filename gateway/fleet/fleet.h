@@ -31,6 +31,9 @@ DEFINE_CLEANUP(struct fleet, fleet_free)
 /* In force at once (SIGHUP). */
 void fleet_set_options(struct fleet *fleet, const struct fleet_options *options);
 
+/* fn is told of every sender that comes or goes; whoever is forgotten goes. It does not call the fleet. */
+void fleet_on_presence(struct fleet *fleet, void (*fn)(void *arg, const char *id, bool online), void *arg);
+
 /* A sender that has a stream in the store: known, not seen. Called once per stream; fleet_forget_streams before the
  * streams are counted anew. */
 void fleet_known_stream(struct fleet *fleet, const char *id);

@@ -19,25 +19,55 @@ static void fail(struct gateway *g, const char *what, const char *why)
 }
 
 /* ---- what the parts ask of each other ---- */
-static void on_durable(void *arg)
+/* The outgoing spools have more. */
+static void on_curated(void *arg)
 {
     struct gateway *g = arg;
     if (g->uplink != NULL) {
         uplink_kick(g->uplink);
     }
+    if (g->views != NULL) {
+        views_kick(g->views);
+    }
 }
 
-static struct store_batch *on_batch(void *arg)
+static void on_durable(void *arg)
+{
+    struct gateway *g = arg;
+    if (g->filter != NULL) {
+        filter_kick(g->filter);
+    } else {
+        on_curated(g);
+    }
+}
+
+static struct store_batch *on_inbox_batch(void *arg)
 {
     struct gateway *g = arg;
     return inbox_batch(ingest_inbox(g->ingest));
 }
 
+/* Whoever appends to the uplink's spools settles them: the filter, or the inbox. */
+static struct store_batch *on_batch(void *arg)
+{
+    struct gateway *g = arg;
+    return g->filter != NULL ? filter_batch(g->filter) : on_inbox_batch(g);
+}
+
 static void hold(struct gateway *g)
 {
     if (g->ingest != NULL) {
-        ingest_hold(g->ingest, g->stopping || g->holding);
+        ingest_hold(g->ingest, g->stopping || (g->holding && g->filter == NULL));
     }
+    if (g->filter != NULL) {
+        filter_hold(g->filter, g->holding);
+    }
+}
+
+static void on_path(void *arg, const struct path *path)
+{
+    struct gateway *g = arg;
+    ingest_set_path(g->ingest, path);
 }
 
 static void on_hold(void *arg, bool held)
@@ -61,11 +91,36 @@ static enum err make_ingest(struct gateway *g, struct fault *reterr)
     return ingest_new(g->loop, g->down, g->store, g->spools, g->fleet, &options, &on, &g->ingest, reterr);
 }
 
+static enum err make_filter(struct gateway *g, struct fault *reterr)
+{
+    if (g->curated[0] == NULL) {
+        return OK;
+    }
+    struct filter_options options = {
+        .gateway = g->gateway,
+        .rules = g->options.rules,
+        .pseudonym_key = g->options.pseudonym_key,
+        .aead = g->options.aead,
+        .state_table = GATEWAY_TABLE_FILTER,
+        .ring_bytes = g->options.ring_bytes,
+        .trail = g->options.trail,
+        .delay_us = g->options.commit_delay_us,
+    };
+    struct filter_handlers on = {
+        .batch = on_inbox_batch, .on_durable = on_curated, .on_capture = gateway_on_capture, .arg = g};
+    return filter_new(g->loop, g->store, g->spools, g->curated, &options, &on, &g->filter, reterr);
+}
+
 static enum err make_uplink(struct gateway *g, struct fault *reterr)
 {
     struct uplink_options options = {
         .parent_site = g->parent_site,
         .parent = g->parent,
+        .others = g->options.other_parents,
+        .other_count = g->options.other_parent_count,
+        .failover_after_us = g->options.failover_after_us,
+        .failback_after_us = g->options.failback_after_us,
+        .site = g->site,
         .gateway = g->gateway,
         .software = g->software,
         .boot_seq = g->boot_seq,
@@ -73,14 +128,51 @@ static enum err make_uplink(struct gateway *g, struct fault *reterr)
         .window = g->options.uplink_window,
         .frame_bytes = g->options.uplink_frame_bytes,
         .frame_entries = g->options.uplink_frame_entries,
+        .budget = g->options.uplink_budget,
+        .boot_id = g->options.boot_id,
     };
-    struct uplink_handlers on = {.batch = on_batch, .hold = on_hold, .arg = g};
-    return uplink_new(g->loop, g->up, g->store, g->spools, &options, &on, &g->uplink, reterr);
+    struct uplink_handlers on = {.batch = on_batch, .hold = on_hold, .on_path = on_path, .arg = g};
+    struct spool *const *spools = g->filter != NULL ? g->curated : g->spools;
+    return uplink_new(g->loop, g->up, g->store, spools, &options, &on, &g->uplink, reterr);
+}
+
+static void on_presence(void *arg, const char *id, bool online)
+{
+    struct gateway *g = arg;
+    publish_device_state(g->options.publish, id, online);
+}
+
+static void on_known(void *arg, const char *sender, uint64_t epoch, const struct window_stream *stream)
+{
+    struct gateway *g = arg;
+    (void)epoch;
+    (void)stream;
+    publish_device_known(g->options.publish, sender);
+}
+
+static enum err make_views(struct gateway *g, struct fault *reterr)
+{
+    if (g->options.publish == NULL) {
+        return OK;
+    }
+    struct views_options options = {
+        .publish = g->options.publish,
+        .spools = g->filter != NULL ? g->curated : g->spools,
+        .aead = g->options.aead,
+        .table = GATEWAY_TABLE_VIEWS,
+        .batch = on_batch,
+        .arg = g,
+    };
+    inbox_foreach_stream(ingest_inbox(g->ingest), on_known, g);
+    fleet_on_presence(g->fleet, on_presence, g);
+    enum err err = views_new(g->loop, g->store, &options, &g->views);
+    return err == OK ? OK : fault_set(reterr, err, "the plant's views: %s", err_name(err));
 }
 
 static enum err run(struct gateway *g, struct fault *reterr)
 {
     TRY(make_ingest(g, reterr));
+    TRY(make_filter(g, reterr));
     if (g->up != NULL) {
         TRY(make_uplink(g, reterr));
         enum err err = bus_start(g->up);
@@ -89,6 +181,7 @@ static enum err run(struct gateway *g, struct fault *reterr)
         }
     }
     hold(g);
+    TRY(make_views(g, reterr));
     enum err err = bus_start(g->down);
     if (err != OK) {
         return fault_set(reterr, err, "plant's bus: %s", err_name(err));
@@ -102,6 +195,9 @@ static void on_booted(void *arg, enum err result)
     struct gateway *g = arg;
     for (unsigned i = 0; i < INBOX_LANES; i++) {
         spool_settle(g->spools[i], spool_next(g->spools[i]) - 1, result);
+        if (g->curated[i] != NULL) {
+            spool_settle(g->curated[i], spool_next(g->curated[i]) - 1, result);
+        }
     }
     if (result != OK) {
         if (store_broken(g->store)) {
@@ -128,6 +224,9 @@ static enum err boot(struct gateway *g)
     for (unsigned i = 0; i < INBOX_LANES; i++) {
         if (spool_epoch(g->spools[i]) == 0) {
             TRY(spool_create(g->spools[i], batch));
+        }
+        if (g->curated[i] != NULL && spool_epoch(g->curated[i]) == 0) {
+            TRY(spool_create(g->curated[i], batch));
         }
     }
     TRY(uplink_boot(g->store, GATEWAY_TABLE_META, batch, &g->boot_seq));
@@ -186,6 +285,33 @@ static enum err check_options(const struct gateway_options *options, const struc
     return OK;
 }
 
+/* Lanes 2 and 3 of the spool's table. Without rules they are opened only to see whether there ever were any. */
+static enum err open_curated(struct gateway *g, struct fault *reterr)
+{
+    bool once = false;
+    for (uint8_t i = 0; i < INBOX_LANES && g->up != NULL; i++) {
+        struct spool_options spool = {.table = GATEWAY_TABLE_SPOOL,
+                                      .meta_table = GATEWAY_TABLE_META,
+                                      .lane = (uint8_t)(INBOX_LANES + i),
+                                      .aead = g->options.aead};
+        TRY(spool_open(g->loop, g->store, &spool, &g->curated[i], reterr));
+        once |= spool_epoch(g->curated[i]) != 0;
+    }
+    if (g->options.rules != NULL && g->up == NULL) {
+        return fault_set(reterr, ERR_RANGE, "rules shape what goes to a parent, and there is none");
+    }
+    if (g->options.rules == NULL && once) {
+        BUFFER(problems, 4096);
+        enum err err = rules_load(NULL, &g->no_rules, &problems);
+        g->options.rules = g->no_rules;
+        return err == OK ? OK : fault_set(reterr, err, "out of memory");
+    }
+    for (unsigned i = 0; i < INBOX_LANES && g->options.rules == NULL; i++) {
+        spool_free(take(g->curated[i]));
+    }
+    return OK;
+}
+
 enum err gateway_new(struct loop *loop, struct bus *down, struct bus *up, struct store *store,
                      const struct gateway_options *options, struct gateway **ret_gateway, struct fault *reterr)
 {
@@ -208,6 +334,7 @@ enum err gateway_new(struct loop *loop, struct bus *down, struct bus *up, struct
                                       .aead = options->aead};
         TRY(spool_open(loop, store, &spool, &g->spools[i], reterr));
     }
+    TRY(open_curated(g, reterr));
     struct fleet_options fleet = {.offline_after_us = options->offline_after_us,
                                   .frames_per_s = options->device_frames_per_s};
     if (fleet_new(loop, &fleet, &g->fleet) != OK) {
@@ -225,12 +352,16 @@ void gateway_free(struct gateway *g)
     }
     loop_timer_cancel(&g->boot_timer);
     loop_timer_cancel(&g->tick_timer);
+    views_free(g->views);
     uplink_free(g->uplink);
+    filter_free(g->filter);
     ingest_free(g->ingest);
     fleet_free(g->fleet);
     for (unsigned i = 0; i < INBOX_LANES; i++) {
         spool_free(g->spools[i]);
+        spool_free(g->curated[i]);
     }
+    rules_free(g->no_rules);
     free(g);
 }
 
@@ -243,10 +374,16 @@ void gateway_stop(struct gateway *g)
 {
     g->stopping = true;
     hold(g);
+    if (g->uplink != NULL) {
+        uplink_stop(g->uplink);
+    }
 }
 
 static bool nothing_pending(const struct gateway *g)
 {
+    if (g->filter != NULL && !filter_idle(g->filter)) {
+        return false;
+    }
     return store_commits_pending(g->store) == 0 && spool_next(g->spools[0]) == spool_durable(g->spools[0]) + 1 &&
            spool_next(g->spools[1]) == spool_durable(g->spools[1]) + 1;
 }
@@ -277,8 +414,12 @@ bool gateway_drained(struct gateway *g)
     }
     struct uplink_stats stats;
     uplink_stats(g->uplink, &stats);
+    struct spool *const *spools = g->filter != NULL ? g->curated : g->spools;
+    if (g->filter != NULL && !filter_drained(g->filter)) {
+        return false;
+    }
     for (unsigned i = 0; i < INBOX_LANES; i++) {
-        if (stats.lane[i].acked < spool_durable(g->spools[i])) {
+        if (stats.lane[i].acked < spool_durable(spools[i])) {
             return false;
         }
     }
@@ -308,6 +449,45 @@ void gateway_stats(struct gateway *g, struct gateway_stats *ret_stats)
             ret_stats->uplink_top[i] = uplink.lane[i].top;
         }
     }
+}
+
+void gateway_set_budget(struct gateway *g, const struct budget_rules *rules)
+{
+    g->options.uplink_budget = *rules;
+    if (g->uplink != NULL) {
+        uplink_set_budget(g->uplink, rules);
+    }
+}
+
+enum err gateway_open_uplink(struct gateway *g, int64_t for_us)
+{
+    if (g->uplink == NULL) {
+        return g->up == NULL ? ERR_UNSUPPORTED : ERR_AGAIN;
+    }
+    uplink_open(g->uplink, for_us);
+    return OK;
+}
+
+enum err gateway_set_rules(struct gateway *g, const struct rules *rules)
+{
+    if (g->curated[0] == NULL) {
+        return ERR_UNSUPPORTED;
+    }
+    if (g->filter != NULL) {
+        TRY(filter_set_rules(g->filter, rules));
+    }
+    g->options.rules = rules;
+    return OK;
+}
+
+enum err gateway_set_shadow(struct gateway *g, const struct rules *rules)
+{
+    return g->filter != NULL ? filter_set_shadow(g->filter, rules) : ERR_UNSUPPORTED;
+}
+
+struct filter *gateway_filter(struct gateway *g)
+{
+    return g->filter;
 }
 
 struct inbox *gateway_inbox(struct gateway *g)

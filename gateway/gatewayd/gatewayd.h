@@ -9,6 +9,12 @@
  * Full store. With a parent the uplink empties it. Without a parent nothing is ever trimmed: when the cap is reached,
  * devices are answered FULL and keep their records (back-pressure); alarms may use the inbox's reserve.
  *
+ * Parents. `parent` is the preferred one, `up` the bus to it; other_parents have theirs (gateway/uplink/uplink.h). Gateways
+ * below are told the path up, so that a loop is found out.
+ *
+ * Rules. With a parent and rules, gateway/filter stands between: ingest -> raw spools -> filter -> curated spools -> uplink.
+ * A store that has curated spools keeps the filter also when the rules are taken away: then everything passes as it came.
+ *
  * Ending it at any time: bus_free(down), bus_free(up), gateway_free, store_close, in this order (a bus calls into the
  * gateway; the gateway does not touch its buses when it is freed). Gracefully: gateway_stop, run until
  * gateway_stopped.
@@ -21,18 +27,33 @@
 #include "core/inbox/inbox.h"
 #include "core/loop/loop.h"
 #include "core/store/store.h"
+#include "gateway/budget/budget.h"
 
+struct filter;
 struct gateway;
+struct publish;
+struct uplink_parent;
+struct rules;
 struct crypt_aead;
 struct buffer;
 
 /* Tables of the gateway's store, in this order. */
-#define GATEWAY_TABLES ((const char *const[]){"spool", "meta", "streams"})
-enum { GATEWAY_TABLE_SPOOL, GATEWAY_TABLE_META, GATEWAY_TABLE_STREAMS, GATEWAY_TABLE_COUNT };
+#define GATEWAY_TABLES ((const char *const[]){"spool", "meta", "streams", "filter", "views"})
+enum {
+    GATEWAY_TABLE_SPOOL,
+    GATEWAY_TABLE_META,
+    GATEWAY_TABLE_STREAMS,
+    GATEWAY_TABLE_FILTER,
+    GATEWAY_TABLE_VIEWS,
+    GATEWAY_TABLE_COUNT
+};
 
 struct gateway_options {
     const char *site, *gateway; /* identities; copied */
     const char *parent_site, *parent; /* parent gateway or bridge; parent NULL = no uplink */
+    const struct uplink_parent *other_parents; /* borrowed; further ones, in order of preference */
+    size_t other_parent_count;
+    int64_t failover_after_us, failback_after_us; /* as uplink's */
     const char *software; /* version; copied */
     struct crypt_aead *aead;
     int64_t commit_delay_us;
@@ -40,8 +61,19 @@ struct gateway_options {
     struct window_sender_options uplink_window;
     size_t uplink_frame_bytes;
     unsigned uplink_frame_entries;
+    struct budget_rules uplink_budget; /* zeros: it may always send everything */
+    uint64_t boot_id; /* of the machine's present boot; 0 = not known */
     int64_t offline_after_us; /* a device silent for so long is offline; 0 = 60 s */
     unsigned device_frames_per_s; /* quota per device; 0 = none */
+    const struct rules *rules;    /* borrowed; NULL = everything goes up as it came. Needs a parent */
+    struct slice pseudonym_key;   /* borrowed; of `hash` rules */
+    uint64_t ring_bytes;          /* of raw records kept behind the rules */
+    unsigned trail;               /* newest records of a stream that the rules' report remembers; 0 = none */
+    struct publish *publish;      /* borrowed; views for subscribers in the plant; NULL = none */
+};
+struct gateway_command_stats { /* to devices: to sample faster while a capture lasts */
+    uint64_t sent;
+    uint64_t unsent; /* the broker was away or took no more; the next trigger asks again */
 };
 struct gateway_stats {
     struct inbox_stats inbox;
@@ -65,6 +97,18 @@ bool gateway_stopped(const struct gateway *gateway);
 const char *gateway_failure(const struct gateway *gateway);
 /* SIGHUP: in force at once. */
 void gateway_set_fleet(struct gateway *gateway, int64_t offline_after_us, unsigned device_frames_per_s);
+/* What the uplink may cost from now on, and when. */
+void gateway_set_budget(struct gateway *gateway, const struct budget_rules *rules);
+/* Opens the uplink for so long, whatever its windows say; 0 ends that. ERR_UNSUPPORTED: no parent; ERR_AGAIN: it is starting. */
+enum err gateway_open_uplink(struct gateway *gateway, int64_t for_us) MUST_CHECK;
+/* Other rules for what comes from now on; borrowed from when it returns OK, the ones before are free then. ERR_AGAIN: in a
+ * moment; ERR_UNSUPPORTED: it runs without rules (a restart begins with them); ERR_DENIED: a hash rule without a key;
+ * ERR_NOMEM. */
+enum err gateway_set_rules(struct gateway *gateway, const struct rules *rules) MUST_CHECK;
+/* A second set beside the live one, for comparison; NULL ends it. As gateway_set_rules. */
+enum err gateway_set_shadow(struct gateway *gateway, const struct rules *rules) MUST_CHECK;
+/* NULL without rules. */
+struct filter *gateway_filter(struct gateway *gateway);
 void gateway_stats(struct gateway *gateway, struct gateway_stats *ret_stats);
 bool gateway_drained(struct gateway *gateway);
 /* For checkers: its streams. NULL before the boot is durable. */
@@ -76,5 +120,7 @@ const struct uplink *gateway_uplink(const struct gateway *gateway);
 void gateway_status_json(struct gateway *gateway, struct buffer *out);
 void gateway_ledger_json(struct gateway *gateway, const char *device, struct buffer *out);
 void gateway_devices_json(struct gateway *gateway, struct buffer *out);
+/* What the uplink was spent on; ERR_UNSUPPORTED without a parent. */
+enum err gateway_bill_json(struct gateway *gateway, struct buffer *out) MUST_CHECK;
 
 #endif

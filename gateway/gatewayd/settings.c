@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/gatewayd/settings.h"
 
+#include <stdio.h>
+
 #include "core/window/window.h"
+#include "gateway/parents/parents.h"
 #include "proto/wire/wire.h"
 
 #define AT(member) offsetof(struct settings, member)
+
+static const struct option parent_rows[] = {
+    {.name = "site", .type = OPTION_ID, .offset = offsetof(struct settings_parent, site), .preset = "",
+     .help = "Site of this parent; empty for our own."},
+    DAEMON_BROKER_ROWS("", struct settings_parent, broker, "", "native"),
+    DAEMON_RECONNECT_ROW("", struct settings_parent, broker),
+    {.name = NULL},
+};
 
 static const struct option table[] = {
     {.name = "site", .type = OPTION_ID, .offset = AT(site), .required = true,
@@ -23,6 +34,15 @@ static const struct option table[] = {
      .help = "Identity of the bridge or gateway above; empty for none: records stay here until the store is full."},
     DAEMON_BROKER_OPTIONS("parent", struct settings, parent, "", "native"),
     DAEMON_RECONNECT_OPTION("parent", struct settings, parent),
+    {.name = "parent.failover_after", .type = OPTION_DURATION, .offset = AT(failover_after_us), .min = 1e6,
+     .max = 86400e6, .preset = "60s",
+     .help = "A parent that is away or acknowledges nothing for so long is left for the next one in parents."},
+    {.name = "parent.failback_after", .type = OPTION_DURATION, .offset = AT(failback_after_us), .min = 1e6,
+     .max = 86400e6, .preset = "60s",
+     .help = "A preferred parent must have answered for so long before it is used again."},
+    {.name = "parents", .type = OPTION_SECTIONS, .offset = AT(parents), .max = PARENTS_MAX - 1, .sections = parent_rows,
+     .section_size = sizeof(struct settings_parent),
+     .help = "Further parents by identity, in order of preference after parent: used when those before are away."},
     DAEMON_STORE_OPTIONS(struct settings, store, "/var/lib/weir/gateway", "1GiB"),
     {.name = "commit.delay", .type = OPTION_DURATION, .offset = AT(commit_delay_us), .max = 1e6, .preset = "4ms",
      .help = "Commits come at least so far apart: a record that comes alone does not wait, a crowd shares a flush."},
@@ -34,18 +54,98 @@ static const struct option table[] = {
      .max = WIRE_FRAME_MAX / 2, .preset = "64KiB", .help = "Size of a frame to the parent that is aimed at."},
     {.name = "uplink.frame_entries", .type = OPTION_INT, .offset = AT(uplink_frame_entries), .min = 1,
      .max = WIRE_RECORDS_MAX, .preset = "256", .help = "Records in a frame to the parent at most."},
+    {.name = "uplink.budget", .type = OPTION_BYTES, .offset = AT(uplink_budget), .max = 1099511627776.0, .preset = "0",
+     .live = true,
+     .help = "What the uplink may cost in any span of uplink.budget_period, both directions, with an estimate of what is "
+             "below MQTT; 0 for no bound."},
+    {.name = "uplink.budget_period", .type = OPTION_DURATION, .offset = AT(uplink_period_us), .min = 1e6,
+     .max = 366 * 86400e6, .preset = "1d", .live = true, .help = "The span that uplink.budget is for."},
+    {.name = "uplink.alarm_share", .type = OPTION_INT, .offset = AT(uplink_alarm_pct), .max = 100, .preset = "10",
+     .live = true, .help = "Percent of uplink.budget that only alarms may use; they may use the rest as well."},
+    {.name = "uplink.when", .type = OPTION_STRING, .offset = AT(uplink_when), .max = 200, .preset = "always", .live = true,
+     .help = "When records go up: always, on-request (weir uplink open), or windows of the local day such as "
+             "02:00-03:00, 22:30-00:30. Closed, it holds no session unless an alarm waits."},
+    {.name = "uplink.alarms", .type = OPTION_ENUM, .offset = AT(uplink_alarms), .words = "always|in-window",
+     .preset = "always", .live = true, .help = "Whether alarms go up while the uplink is closed."},
+    {.name = "uplink.ttl.alarm", .type = OPTION_DURATION, .offset = AT(uplink_ttl_us[0]), .max = 3650 * 86400e6,
+     .preset = "0s", .live = true,
+     .help = "Age beyond which an alarm is not sent any more but declared as suppressed (rule ttl); 0 for ever."},
+    {.name = "uplink.ttl.live", .type = OPTION_DURATION, .offset = AT(uplink_ttl_us[1]), .max = 3650 * 86400e6,
+     .preset = "0s", .live = true, .help = "The same for all other records."},
     {.name = "fleet.offline_after", .type = OPTION_DURATION, .offset = AT(offline_after_us), .min = 1e6, .max = 86400e6,
      .preset = "60s", .live = true, .help = "Silence after which a device counts as offline."},
     {.name = "fleet.max_frames_per_s", .type = OPTION_INT, .offset = AT(max_frames_per_s), .max = 1e6, .preset = "1000",
      .live = true, .help = "Frames a second that one device may send; 0 for no bound."},
+    {.name = "rules.file", .type = OPTION_FILE, .offset = AT(rules_file), .preset = "",
+     .help = "Rules that shape what goes to the parent; SIGHUP reads the file again. Empty: everything goes as it came."},
+    {.name = "rules.key", .type = OPTION_FILE, .offset = AT(rules_key), .preset = "",
+     .help = "The plant's key (32 bytes or 64 hexadecimal digits) for pseudonyms: rules with do: hash."},
+    {.name = "rules.ring", .type = OPTION_BYTES, .offset = AT(rules_ring), .max = 1099511627776.0, .preset = "0",
+     .help = "Raw records kept in the store behind the rules, for captures and weir fetch: at most half of the store; "
+             "0: a quarter, at most 64MiB."},
+    {.name = "rules.trail", .type = OPTION_INT, .offset = AT(rules_trail), .max = 200, .preset = "20",
+     .help = "Newest records of every device of which weir why knows what became of them; 0: none."},
+    {.name = "rules.fetch_max", .type = OPTION_DURATION, .offset = AT(rules_fetch_max_us), .min = 1e6, .max = 30 * 86400e6,
+     .preset = "1h", .live = true, .help = "Longest span of raw readings that one weir fetch may ask for."},
+    {.name = "rules.fetch_unmasked", .type = OPTION_BOOL, .offset = AT(rules_fetch_unmasked), .preset = "false",
+     .live = true, .help = "Whether weir fetch may give readings as they came, also those of channels under drop, hash or bucket."},
+    PUBLISH_OPTIONS(struct settings, publish),
     {.name = NULL},
 };
+
+static enum err check_parent_id(const struct settings *s, const char *row, const char *id, struct buffer *problems)
+{
+    if (strcmp(id, s->id) == 0) {
+        buffer_printf(problems, "%s: is our own id; records would go round: %s -> %s\n", row, s->id, id);
+        return ERR_RANGE;
+    }
+    return OK;
+}
+
+static enum err check_parents(const struct settings *s, struct buffer *problems)
+{
+    enum err err = OK;
+    const struct settings_parent *parents = s->parents.items;
+    for (size_t i = 0; i < s->parents.count; i++) {
+        char row[ID_MAX + 16];
+        snprintf(row, sizeof(row), "parents.%s", s->parents.names[i]);
+        if (daemon_broker_check(row, &parents[i].broker, s->id, problems) != OK ||
+            check_parent_id(s, row, s->parents.names[i], problems) != OK) {
+            err = ERR_RANGE;
+        }
+        if (strcmp(s->parents.names[i], s->parent_id) == 0) {
+            buffer_printf(problems, "%s: is parent.id already\n", row);
+            err = ERR_RANGE;
+        }
+    }
+    return err;
+}
 
 static enum err check(const void *settings, struct buffer *problems)
 {
     const struct settings *s = settings;
     enum err err = daemon_broker_check("broker", &s->broker, s->id, problems);
     if (daemon_store_check(&s->store, problems) != OK) {
+        err = ERR_RANGE;
+    }
+    if (s->rules_file[0] != '\0' && s->parent_id[0] == '\0' && s->parents.count == 0) {
+        buffer_printf(problems, "rules.file: shapes what goes to a parent, and parent.id names none\n");
+        err = ERR_RANGE;
+    }
+    struct budget_rules budget = {.bytes = 0};
+    struct fault why = {.code = OK};
+    if (budget_when_parse(s->uplink_when, &budget, &why) != OK) {
+        buffer_printf(problems, "uplink.when: %s\n", why.text);
+        err = ERR_RANGE;
+    }
+    if (s->rules_ring > s->store.size / 2) {
+        buffer_printf(problems, "rules.ring: is more than half of store.size\n");
+        err = ERR_RANGE;
+    }
+    if (publish_check(&s->publish, &s->broker, s->site, s->id, problems) != OK) {
+        err = ERR_RANGE;
+    }
+    if (check_parents(s, problems) != OK) {
         err = ERR_RANGE;
     }
     if (s->parent_id[0] == '\0') {
@@ -58,11 +158,36 @@ static enum err check(const void *settings, struct buffer *problems)
     if (daemon_broker_check("parent", &s->parent, s->id, problems) != OK) {
         err = ERR_RANGE;
     }
-    if (strcmp(s->parent_id, s->id) == 0) {
-        buffer_printf(problems, "parent.id: is our own id\n");
+    if (check_parent_id(s, "parent.id", s->parent_id, problems) != OK) {
         err = ERR_RANGE;
     }
     return err;
+}
+
+/* Does any parent speak TLS? What it costs is estimated for all of them then. */
+static bool over_tls(const struct settings *s)
+{
+    const struct settings_parent *parents = s->parents.items;
+    bool tls = s->parent_id[0] != '\0' && !s->parent.insecure;
+    for (size_t i = 0; i < s->parents.count; i++) {
+        tls |= !parents[i].broker.insecure;
+    }
+    return tls;
+}
+
+void settings_budget(const struct settings *s, struct budget_rules *ret_rules)
+{
+    *ret_rules = (struct budget_rules){
+        .bytes = (uint64_t)s->uplink_budget,
+        .period_us = s->uplink_period_us,
+        .alarm_pct = (unsigned)s->uplink_alarm_pct,
+        .alarms_wait = s->uplink_alarms == 1,
+        .ttl_us = {s->uplink_ttl_us[0], s->uplink_ttl_us[1]},
+        .tls = over_tls(s),
+    };
+    if (budget_when_parse(s->uplink_when, ret_rules, NULL) != OK) {
+        ret_rules->when = BUDGET_ALWAYS; /* was checked */
+    }
 }
 
 const struct options_program settings_program = {

@@ -7,17 +7,36 @@
 
 #include "core/daemon/daemon.h"
 #include "core/options/options.h"
+#include "gateway/budget/budget.h"
+#include "gateway/publish/publish.h"
 
+/* A further parent: a section of `parents`, whose name is the parent's identity. */
+struct settings_parent {
+    char *site; /* "" = our own */
+    struct daemon_broker broker;
+};
 struct settings {
     char *site, *id, *socket;
     int log_level; /* enum log_level */
     struct daemon_broker broker, parent;
     char *parent_site, *parent_id; /* "" = the same site; "" = no parent */
+    struct option_sections parents; /* of struct settings_parent; after the one above, in order of preference */
+    int64_t failover_after_us, failback_after_us;
     struct daemon_store store;
     int64_t commit_delay_us, commit_entries;
     int64_t uplink_frames, uplink_frame_bytes, uplink_frame_entries;
+    int64_t uplink_budget, uplink_period_us, uplink_alarm_pct;
+    char *uplink_when;
+    int uplink_alarms; /* 1 = in a window only */
+    int64_t uplink_ttl_us[BUDGET_LANES];
     int64_t offline_after_us, max_frames_per_s;
+    char *rules_file, *rules_key; /* "" = none */
+    int64_t rules_ring, rules_trail, rules_fetch_max_us;
+    bool rules_fetch_unmasked;
+    struct publish_settings publish;
 };
 extern const struct options_program settings_program;
+/* What the checked settings say about the uplink. */
+void settings_budget(const struct settings *settings, struct budget_rules *ret_rules);
 
 #endif

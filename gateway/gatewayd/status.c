@@ -2,6 +2,8 @@
 /*
  * What an operator sees: /status, /ledger, /devices.
  */
+#include <stdio.h>
+
 #include "core/base/json.h"
 #include "gateway/gatewayd/gatewayd_internal.h"
 
@@ -24,17 +26,70 @@ static void add_stream(void *arg, const char *sender, uint64_t epoch, const stru
     sums->closed += stream->closed ? 1 : 0;
 }
 
+/* Whether all is as it should be with the parents; what is not goes into j (unless NULL), one sentence each. */
+static bool parents_fine(const struct gateway *g, struct json *j)
+{
+    bool fine = true;
+    struct uplink_parent_state first = {0}, parent;
+    for (size_t i = 0; g->uplink != NULL && i < uplink_parent_count(g->uplink); i++) {
+        char why[PATH_TEXT_MAX + 256];
+        uplink_parent_state(g->uplink, i, &parent);
+        first = i == 0 ? parent : first;
+        if (parent.loop[0] != '\0') {
+            snprintf(why, sizeof(why), "a loop, nothing is sent to the parent %s: %s", parent.id, parent.loop);
+        } else if (parent.in_use && i > 0) {
+            snprintf(why, sizeof(why), "sends to the parent %s: %s, which is preferred, is not used", parent.id,
+                     first.id);
+        } else {
+            continue;
+        }
+        fine = false;
+        if (j != NULL) {
+            json_str(j, NULL, why);
+        }
+    }
+    return fine;
+}
+
+static void write_parents(struct json *j, const struct gateway *g)
+{
+    struct uplink_parent_state parent;
+    json_array(j, "parents");
+    for (size_t i = 0; g->uplink != NULL && i < uplink_parent_count(g->uplink); i++) {
+        uplink_parent_state(g->uplink, i, &parent);
+        json_object(j, NULL);
+        json_str(j, "site", parent.site);
+        json_str(j, "id", parent.id);
+        json_bool(j, "in_use", parent.in_use);
+        json_bool(j, "up", parent.up);
+        json_str(j, "loop", parent.loop[0] != '\0' ? parent.loop : NULL);
+        json_object_end(j);
+    }
+    json_array_end(j);
+}
+
+static bool parent_in_use_up(const struct gateway *g)
+{
+    struct uplink_parent_state parent = {.up = g->up == NULL};
+    for (size_t i = 0; g->uplink != NULL && i < uplink_parent_count(g->uplink) && !parent.in_use; i++) {
+        uplink_parent_state(g->uplink, i, &parent);
+    }
+    return parent.up;
+}
+
 /* Each reason is a sentence part that says what to look at. */
 static void write_state(struct json *j, const struct gateway *g, const struct store_usage *usage)
 {
     bool plant_up = g->ingest != NULL && bus_state(g->down) == BUS_UP;
-    bool parent_up = g->up == NULL || (g->uplink != NULL && bus_state(g->up) == BUS_UP);
+    bool parent_up = parent_in_use_up(g);
+    bool resting = g->uplink != NULL && uplink_resting(g->uplink); /* by our own will */
     bool nearly_full = usage->used_bytes >= usage->cap_bytes / 100 * NEARLY_FULL_PCT;
     char unheard[UPLINK_WHY_MAX] = "";
     bool heard = g->uplink == NULL || !uplink_unheard(g->uplink, unheard);
     bool broken = store_broken(g->store) || g->failure[0] != '\0';
     bool failing = usage->failing != OK && !broken;
-    bool fine = plant_up && parent_up && heard && !nearly_full && !broken && !failing && !g->stopping;
+    bool fine = plant_up && (parent_up || resting) && heard && parents_fine(g, NULL) && !nearly_full && !broken && !failing &&
+                !g->stopping;
     json_str(j, "state", fine ? "ok" : "degraded");
     json_array(j, "why");
     if (g->ingest == NULL && !broken) {
@@ -43,12 +98,13 @@ static void write_state(struct json *j, const struct gateway *g, const struct st
     if (!plant_up) {
         json_str(j, NULL, "the plant's broker is not connected");
     }
-    if (!parent_up) {
+    if (!parent_up && !resting) {
         json_str(j, NULL, "the parent's broker is not connected");
     }
     if (!heard) {
         json_str(j, NULL, unheard);
     }
+    (void)parents_fine(g, j);
     if (nearly_full) {
         json_str(j, NULL, "the store is nearly full");
     }
@@ -72,9 +128,11 @@ static void write_state(struct json *j, const struct gateway *g, const struct st
         json_object(j, NULL);
         json_str(j, "name", "parent");
         json_bool(j, "up", parent_up);
+        json_bool(j, "resting", resting);
         json_object_end(j);
     }
     json_array_end(j);
+    write_parents(j, g);
 }
 
 static void write_counters(struct json *j, const struct gateway *g, const struct gateway_stats *s,
@@ -126,6 +184,9 @@ static void write_counters(struct json *j, const struct gateway *g, const struct
         {"uplink_timeouts", uplink.timeouts},
         {"uplink_bad_acks", uplink.bad_acks},
         {"uplink_rebased", uplink.rebased},
+        {"uplink_switches", uplink.switches},
+        {"commands_sent", g->commands.sent},
+        {"commands_unsent", g->commands.unsent},
         {"spool_bytes", spool_bytes(g->spools[0]) + spool_bytes(g->spools[1])},
     };
     json_object(j, "counters");
@@ -150,6 +211,25 @@ static void write_store(struct json *j, const struct gateway *g, const struct st
         json_u64(j, "buffer_lasts_s", (uint64_t)(left / g->bytes_in_per_s));
     }
     json_object_end(j);
+}
+
+/* "views": what publish tells; "feed": how far it has been fed. */
+static void write_views(struct json *j, const struct gateway *g)
+{
+    struct views_stats stats = {0};
+    if (g->options.publish == NULL) {
+        return;
+    }
+    if (g->views != NULL) {
+        views_stats(g->views, &stats);
+    }
+    json_object(j, "feed");
+    json_u64(j, "behind", stats.behind);
+    json_u64(j, "missed", stats.missed);
+    json_u64(j, "damaged", stats.damaged);
+    json_object_end(j);
+    buffer_put_str(j->out, ",\"views\":");
+    publish_json(g->options.publish, j->out);
 }
 
 void gateway_status_json(struct gateway *g, struct buffer *out)
@@ -177,13 +257,35 @@ void gateway_status_json(struct gateway *g, struct buffer *out)
     write_state(&j, g, &usage);
     write_counters(&j, g, &stats, &sums);
     write_store(&j, g, &usage);
+    if (g->uplink != NULL) {
+        json_object(&j, "uplink");
+        uplink_budget_json(g->uplink, &j);
+        uplink_bill_json(g->uplink, &j);
+        json_object_end(&j);
+    }
     json_object(&j, "tier");
     json_u64(&j, "read", sums.accepted);
     json_u64(&j, "sent", uplink.lane[0].sent + uplink.lane[1].sent);
     json_u64(&j, "committed", sums.durable);
     json_u64(&j, "delivered", uplink.lane[0].acked + uplink.lane[1].acked);
     json_object_end(&j);
+    write_views(&j, g);
     json_object_end(&j);
+}
+
+enum err gateway_bill_json(struct gateway *g, struct buffer *out)
+{
+    struct json j;
+    if (g->uplink == NULL) {
+        return ERR_UNSUPPORTED;
+    }
+    json_init(&j, out);
+    json_object(&j, NULL);
+    json_str(&j, "program", "gateway");
+    json_str(&j, "id", g->gateway);
+    uplink_bill_json(g->uplink, &j);
+    json_object_end(&j);
+    return OK;
 }
 
 struct ledger {

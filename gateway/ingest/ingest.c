@@ -134,6 +134,11 @@ void ingest_hold(struct ingest *g, bool held)
     g->held = held;
 }
 
+void ingest_set_path(struct ingest *g, const struct path *path)
+{
+    receive_set_path(g->receive, path);
+}
+
 struct inbox *ingest_inbox(struct ingest *g)
 {
     return receive_inbox(g->receive);

@@ -18,6 +18,7 @@
 #include "core/spool/spool.h"
 #include "core/store/store.h"
 #include "gateway/fleet/fleet.h"
+#include "proto/path/path.h"
 #include "proto/receive/receive.h"
 
 struct ingest;
@@ -39,6 +40,8 @@ void ingest_free(struct ingest *ingest);
 DEFINE_CLEANUP(struct ingest, ingest_free)
 /* While held, every message is dropped (senders repeat): for the moment in which the spool is renumbered. */
 void ingest_hold(struct ingest *ingest, bool held);
+/* The gateway's own path, told to gateways below: receive_set_path. */
+void ingest_set_path(struct ingest *ingest, const struct path *path);
 struct inbox *ingest_inbox(struct ingest *ingest);
 void ingest_stats(const struct ingest *ingest, struct receive_stats *ret_stats);
 

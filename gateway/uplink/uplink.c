@@ -1,41 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/uplink/uplink.h"
 
-#include <assert.h>
 #include <stdio.h>
 
 #include "core/log/log.h"
-#include "core/silence/silence.h"
+#include "gateway/uplink/uplink_internal.h"
 #include "proto/receive/receive.h"
-#include "proto/topic/topic.h"
-#include "proto/wire/wire.h"
 
 enum { FRAME_OVERHEAD = 512, REBASE_POLL_US = 5000, REBASE_RETRY_US = 1000000 };
-
-struct lane {
-    struct uplink *uplink;
-    struct spool *spool;
-    struct outbox *outbox;
-    uint8_t number;
-    bool rebasing;
-    uint64_t keep_above, replaces;
-};
-struct uplink {
-    struct loop *loop;
-    struct bus *bus;
-    struct store *store;
-    struct uplink_handlers handlers;
-    struct lane lane[INBOX_LANES];
-    char gateway[ID_MAX + 1], software[64];
-    char parent_site[ID_MAX + 1], parent[ID_MAX + 1];
-    char up_topic[TOPIC_MAX + 1], ack_topic[TOPIC_MAX + 1];
-    struct buffer frame;
-    struct slice bodies[WIRE_RECORDS_MAX];
-    struct loop_timer rebase_timer, silence_timer;
-    struct silence silence;
-    bool up; /* what the bus last said */
-    uint64_t bad_acks, retained_ignored, rebased;
-};
 
 /* ---- the counter of starts ---- */
 #define BOOT_KEY "uplink/boot"
@@ -70,16 +42,51 @@ static enum err on_send(void *arg, const struct window_header *header, const str
     }
     for (size_t i = 0; i < count; i++) {
         u->bodies[i] = entries[i].body;
+        u->spans[i] = entries[i].last - entries[i].first + 1;
     }
     buffer_reset(&u->frame);
     TRY(wire_frame_encode(u->gateway, header, u->software, u->bodies, count, &u->frame));
-    return bus_publish(u->bus, slice_str(u->up_topic), buffer_slice(&u->frame), 0, false);
+    const struct link *link = uplink_link(u);
+    uint64_t bytes = budget_publish_bytes(strlen(link->up_topic), u->frame.len);
+    if (!meter_may(u->meter, lane->number, bytes)) {
+        return ERR_AGAIN;
+    }
+    TRY(bus_publish(link->bus, slice_str(link->up_topic), buffer_slice(&u->frame), 0, false));
+    meter_sent(u->meter, &(struct meter_frame){.lane = lane->number,
+                                               .bus = link->number,
+                                               .bytes = bytes,
+                                               .first = header->first,
+                                               .high = outbox_window(lane->outbox)->high,
+                                               .carrier = header->first <= outbox_acked(lane->outbox),
+                                               .bodies = u->bodies,
+                                               .spans = u->spans,
+                                               .count = count});
+    return OK;
+}
+
+static enum err on_entry(void *arg, const struct spool_entry *entry, struct slice before, bool *ret_joined,
+                         struct buffer *out)
+{
+    struct lane *lane = arg;
+    uint64_t numbers = 0;
+    if (entry->last > meter_expired(lane->uplink->meter, lane->number)) {
+        lane->expire.last = 0;
+        buffer_put_slice(out, entry->body);
+        return buffer_err(out);
+    }
+    TRY(expire_entry(&lane->expire, entry, before, ret_joined, out, &numbers));
+    meter_count_expired(lane->uplink->meter, lane->number, numbers);
+    return OK;
 }
 
 static struct store_batch *on_batch(void *arg)
 {
     struct lane *lane = arg;
-    return lane->uplink->handlers.batch(lane->uplink->handlers.arg);
+    struct store_batch *batch = lane->uplink->handlers.batch(lane->uplink->handlers.arg);
+    if (batch != NULL) {
+        meter_save(lane->uplink->meter, batch);
+    }
+    return batch;
 }
 
 static enum err on_damaged(void *arg, uint64_t first, uint64_t last, struct buffer *out)
@@ -112,6 +119,7 @@ static void finish_rebase(struct lane *lane)
     u->rebased++;
     log_warn("lane begins a new epoch", KV_U64("lane", lane->number), KV_HEX("epoch", spool_epoch(lane->spool)),
              KV_HEX("replaces", lane->replaces), KV_U64("top", spool_durable(lane->spool)));
+    meter_rebased(u->meter, lane->number, spool_epoch(lane->spool), lane->keep_above);
     outbox_restart(lane->outbox, lane->replaces);
     release_when_done(u);
 }
@@ -152,105 +160,123 @@ static void on_rolled_back(void *arg, uint64_t keep_above)
     loop_timer_in(&u->rebase_timer, 0);
 }
 
-/* ---- connected, but not heard ---- */
-bool uplink_unheard(const struct uplink *u, char ret_why[UPLINK_WHY_MAX])
+/* ---- what the parent says ---- */
+void uplink_answered(struct uplink *u, const struct wire_ack *ack)
 {
-    static_assert((int)UPLINK_WHY_MAX >= (int)SILENCE_WHY_MAX, "the sentence must fit");
-    char peer[ID_MAX + 16];
-    snprintf(peer, sizeof(peer), "the parent %s", u->parent);
-    return silence_why(&u->silence, peer, "this gateway", loop_now_us(u->loop), ret_why);
-}
-
-static void look_for_silence(struct uplink *u)
-{
-    struct silence_lane lanes[INBOX_LANES];
-    for (unsigned i = 0; i < INBOX_LANES; i++) {
-        struct lane *lane = &u->lane[i];
-        lanes[i] = (struct silence_lane){spool_epoch(lane->spool), spool_durable(lane->spool),
-                                         outbox_acked(lane->outbox)};
-    }
-    char why[UPLINK_WHY_MAX];
-    switch (silence_look(&u->silence, u->up, lanes, loop_now_us(u->loop))) {
-    case SILENCE_BEGAN:
-        (void)uplink_unheard(u, why);
-        log_warn("nothing is acknowledged", KV_STR("reason", why));
-        break;
-    case SILENCE_ENDED:
-        log_info("the parent acknowledges again", KV_STR("parent", u->parent));
-        break;
-    case SILENCE_NO_NEWS:
-        break;
-    }
-}
-
-static void on_silence_timer(void *arg)
-{
-    struct uplink *u = arg;
-    look_for_silence(u);
-    loop_timer_in(&u->silence_timer, SILENCE_LOOK_US);
-}
-
-/* ---- the parent's bus ---- */
-static void on_message(void *arg, struct slice topic, struct slice payload, bool retained)
-{
-    struct uplink *u = arg;
-    struct wire_ack ack;
-    if (retained) {
-        u->retained_ignored++;
-        return;
-    }
-    if (!slice_equal(topic, slice_str(u->ack_topic)) || wire_ack_decode(payload, &ack) != OK) {
-        u->bad_acks++;
-        log_warn("answer of the parent does not decode", KV_SLICE("topic", topic));
-        return;
-    }
     for (unsigned i = 0; i < INBOX_LANES; i++) { /* epochs are unique; an outbox ignores what is not its own */
-        if (ack.epoch == spool_epoch(u->lane[i].spool)) {
-            silence_answer(&u->silence, i, ack.verdict);
-            outbox_answer(u->lane[i].outbox, ack.epoch, ack.boot, ack.verdict, ack.hwm, ack.owner);
-        } else if (ack.verdict == WINDOW_NEED_HELLO) {
+        if (ack->epoch == spool_epoch(u->lane[i].spool)) {
+            silence_answer(&u->silence, i, ack->verdict);
+            outbox_answer(u->lane[i].outbox, ack->epoch, ack->boot, ack->verdict, ack->hwm, ack->owner);
+        } else if (ack->verdict == WINDOW_NEED_HELLO) {
             outbox_greet(u->lane[i].outbox);
         }
     }
-    look_for_silence(u);
-}
-
-static void on_state(void *arg, enum bus_state state, const char *reason)
-{
-    struct uplink *u = arg;
-    bool was_up = u->up;
-    u->up = state == BUS_UP;
-    if (state == BUS_UP && bus_reason_refused(reason)) {
-        log_warn("parent's broker connected, but it refuses what we must read", KV_STR("reason", reason));
-    } else if (state == BUS_UP) {
-        log_info("parent's broker connected", KV_STR("reason", reason));
-    } else {
-        log_warn("parent's broker not connected", KV_STR("reason", reason));
-    }
-    for (unsigned i = 0; i < INBOX_LANES; i++) {
-        if (u->up && !was_up) { /* UP comes twice when a subscription is refused later */
-            outbox_connected(u->lane[i].outbox);
-        } else if (!u->up) {
-            outbox_disconnected(u->lane[i].outbox);
-        }
-    }
-    look_for_silence(u);
-}
-
-static void on_writable(void *arg)
-{
-    uplink_kick(arg);
 }
 
 void uplink_kick(struct uplink *u)
 {
+    meter_committed(u->meter);
     for (unsigned i = 0; i < INBOX_LANES; i++) { /* alarms first: tasks run in the order they were posted */
         struct lane *lane = &u->lane[i];
         if (lane->rebasing && spool_epoch(lane->spool) != lane->replaces) {
             finish_rebase(lane);
         }
-        outbox_kick(lane->outbox);
+        if (!meter_waits(u->meter, i)) { /* else the meter kicks when it may */
+            outbox_kick(lane->outbox);
+        }
     }
+    if (meter_resting(u->meter)) { /* perhaps an alarm */
+        meter_look(u->meter);
+    }
+}
+
+/* ---- what it may cost ---- */
+bool uplink_owes(const struct uplink *u, unsigned lane)
+{
+    return outbox_acked(u->lane[lane].outbox) < spool_durable(u->lane[lane].spool) && !meter_waits(u->meter, lane);
+}
+
+static void on_meter_kick(void *arg)
+{
+    struct uplink *u = arg;
+    for (unsigned i = 0; i < INBOX_LANES; i++) {
+        outbox_kick(u->lane[i].outbox);
+    }
+}
+
+static void on_rest(void *arg, bool rest)
+{
+    struct uplink *u = arg;
+    for (unsigned i = 0; i < u->parents.options.count; i++) {
+        if (bus_rest(u->links[i].bus, rest) != OK && i == 0 && rest) {
+            log_info("this MQTT client cannot rest: it stays connected while the uplink is closed");
+        }
+    }
+}
+
+static void on_meter_look(void *arg)
+{
+    struct uplink *u = arg;
+    for (unsigned i = 0; i < INBOX_LANES; i++) {
+        const struct lane *lane = &u->lane[i];
+        meter_lane(u->meter, i, spool_epoch(lane->spool), spool_durable(lane->spool), outbox_acked(lane->outbox),
+                   spool_bytes(lane->spool));
+    }
+    for (unsigned i = 0; i < u->parents.options.count; i++) {
+        meter_bus(u->meter, i, u->links[i].bus);
+    }
+}
+
+static struct store_batch *on_meter_batch(void *arg)
+{
+    struct uplink *u = arg;
+    return u->handlers.batch(u->handlers.arg);
+}
+
+void uplink_set_budget(struct uplink *u, const struct budget_rules *rules)
+{
+    meter_set(u->meter, rules);
+}
+
+void uplink_open(struct uplink *u, int64_t for_us)
+{
+    meter_open(u->meter, for_us);
+}
+
+bool uplink_resting(const struct uplink *u)
+{
+    return meter_resting(u->meter);
+}
+
+void uplink_stop(struct uplink *u)
+{
+    meter_stop(u->meter);
+}
+
+void uplink_budget_json(struct uplink *u, struct json *j)
+{
+    meter_json(u->meter, j);
+}
+
+void uplink_bill_json(struct uplink *u, struct json *j)
+{
+    meter_bill_json(u->meter, j);
+}
+
+static enum err make_meter(struct uplink *u, const struct uplink_options *options, struct fault *reterr)
+{
+    struct meter_options meter = {
+        .rules = options->budget, .boot_id = options->boot_id, .meta_table = options->meta_table};
+    struct meter_handlers on = {
+        .batch = on_meter_batch, .kick = on_meter_kick, .rest = on_rest, .look = on_meter_look, .arg = u};
+    enum err err = meter_new(u->loop, u->store, &meter, &on, &u->meter);
+    if (err != OK) {
+        return fault_set(reterr, err, "the uplink's budget: %s", err_name(err));
+    }
+    if (meter_resting(u->meter)) {
+        on_rest(u, true);
+    }
+    return OK;
 }
 
 /* ---- making ---- */
@@ -272,6 +298,7 @@ static enum err make_lane(struct uplink *u, uint8_t number, struct spool *spool,
                                  .batch = on_batch,
                                  .on_rolled_back = on_rolled_back,
                                  .on_damaged = on_damaged,
+                                 .on_entry = on_entry,
                                  .arg = lane};
     struct outbox_options outbox = {
         .window = options->window,
@@ -298,30 +325,21 @@ enum err uplink_new(struct loop *loop, struct bus *bus, struct store *store, str
         return fault_set(reterr, ERR_NOMEM, "out of memory");
     }
     u->loop = loop;
-    u->bus = bus;
     u->store = store;
     u->handlers = *handlers;
     snprintf(u->gateway, sizeof(u->gateway), "%s", options->gateway);
+    snprintf(u->site, sizeof(u->site), "%s", options->site ? options->site : options->parent_site);
     snprintf(u->software, sizeof(u->software), "%s", options->software ? options->software : "");
-    snprintf(u->parent_site, sizeof(u->parent_site), "%s", options->parent_site);
-    snprintf(u->parent, sizeof(u->parent), "%s", options->parent);
-    topic_format(u->parent_site, u->parent, u->gateway, TOPIC_UP, u->up_topic);
-    topic_format(u->parent_site, u->parent, u->gateway, TOPIC_ACK, u->ack_topic);
     buffer_init(&u->frame, WIRE_FRAME_MAX + FRAME_OVERHEAD);
     loop_timer_init(&u->rebase_timer, loop, on_rebase_timer, u);
-    loop_timer_init(&u->silence_timer, loop, on_silence_timer, u);
     for (uint8_t i = 0; i < INBOX_LANES; i++) {
         enum err err = make_lane(u, i, spools[i], options);
         if (err != OK) {
             return fault_set(reterr, err, "uplink lane %u: %s", i, err_name(err));
         }
     }
-    bus_set_handlers(bus, &(struct bus_handlers){
-                              .on_message = on_message, .on_state = on_state, .on_writable = on_writable, .arg = u});
-    if (bus_subscribe(bus, u->ack_topic, 0) != OK) {
-        return fault_set(reterr, ERR_NOMEM, "out of memory");
-    }
-    loop_timer_in(&u->silence_timer, SILENCE_LOOK_US);
+    TRY(uplink_links_open(u, bus, options, reterr));
+    TRY(make_meter(u, options, reterr));
     *ret_uplink = take(u);
     return OK;
 }
@@ -332,7 +350,8 @@ void uplink_free(struct uplink *u)
         return;
     }
     loop_timer_cancel(&u->rebase_timer);
-    loop_timer_cancel(&u->silence_timer);
+    loop_timer_cancel(&u->look_timer);
+    meter_free(u->meter);
     for (unsigned i = 0; i < INBOX_LANES; i++) {
         outbox_free(u->lane[i].outbox);
     }
@@ -343,7 +362,8 @@ void uplink_free(struct uplink *u)
 void uplink_stats(const struct uplink *u, struct uplink_stats *ret_stats)
 {
     *ret_stats =
-        (struct uplink_stats){.bad_acks = u->bad_acks, .retained_ignored = u->retained_ignored, .rebased = u->rebased};
+        (struct uplink_stats){.bad_acks = u->bad_acks, .retained_ignored = u->retained_ignored,
+                              .rebased = u->rebased, .switches = u->switches};
     for (unsigned i = 0; i < INBOX_LANES; i++) {
         const struct window_sender *w = outbox_window(u->lane[i].outbox);
         ret_stats->lane[i] = (struct uplink_lane_stats){.epoch = spool_epoch(u->lane[i].spool),
