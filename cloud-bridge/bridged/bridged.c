@@ -16,7 +16,7 @@
 #include "cloud-bridge/bridged/bridged_internal.h"
 #include "core/log/log.h"
 
-enum { BOOT_RETRY_US = 1000000 };
+enum { BOOT_RETRY_US = 1000000, DEAD_MAX_BYTES = 1 << 20 };
 
 static void fail(struct bridge *b, const char *what, const char *why)
 {
@@ -33,7 +33,7 @@ static void on_durable(void *arg)
 static struct store_batch *on_batch(void *arg)
 {
     struct bridge *b = arg;
-    return inbox_batch(intake_inbox(b->intake));
+    return b->intake != NULL ? inbox_batch(intake_inbox(b->intake)) : NULL;
 }
 
 /* ---- boot ---- */
@@ -122,7 +122,8 @@ static enum err rebase(struct bridge *b)
 
 static void open_sinks(struct bridge *b)
 {
-    struct sinks_handlers on = {.batch = on_batch, .arg = b};
+    struct sinks_handlers on = {
+        .batch = on_batch, .arg = b, .store = b->store, .table = BRIDGE_TABLE_SINKS, .dead = b->dead};
     struct fault fault = {.code = OK};
     struct sink *given = b->given;
     size_t count = b->given_count;
@@ -153,6 +154,7 @@ static void go_on(struct bridge *b)
 static void on_booted(void *arg, enum err result)
 {
     struct bridge *b = arg;
+    dead_created(b->dead, result);
     if (committed(b, result)) {
         go_on(b);
     }
@@ -167,6 +169,8 @@ static enum err boot(struct bridge *b)
             TRY(spool_create(b->spools[i], batch));
         }
     }
+    TRY(dead_create(b->dead, batch));
+    TRY(sinks_prepare(b->store, batch, BRIDGE_TABLE_SINKS, b->given, b->given_count, b->spools));
     return store_commit(b->store, take(batch), on_booted, b);
 }
 
@@ -215,6 +219,11 @@ static enum err make(struct loop *loop, struct bus *bus, struct store *store, co
             .table = BRIDGE_TABLE_SPOOL, .meta_table = BRIDGE_TABLE_META, .lane = i, .aead = options->aead};
         TRY(spool_open(loop, store, &spool, &b->spools[i], reterr));
     }
+    struct dead_options dead = {.table = BRIDGE_TABLE_SINKS,
+                                .meta_table = BRIDGE_TABLE_META,
+                                .aead = options->aead,
+                                .max_bytes = options->dead_max_bytes ? options->dead_max_bytes : DEAD_MAX_BYTES};
+    TRY(dead_open(loop, store, &dead, &b->dead, reterr));
     b->started_us = loop_now_us(loop);
     return OK;
 }
@@ -241,6 +250,7 @@ void bridge_free(struct bridge *b)
     }
     loop_timer_cancel(&b->boot_timer);
     sinks_free(b->sinks);
+    dead_free(b->dead);
     for (size_t i = 0; i < b->given_count; i++) {
         b->given[i].ops->close(b->given[i].self);
     }

@@ -5,7 +5,8 @@
  *   new -> start -> [boot: lanes' epochs become durable; a lane that a sink is ahead of begins a new one] -> running
  *
  * Ending it at any time: bus_free, bridge_free, store_close, in this order. Gracefully: bridge_stop, run until
- * bridge_stopped. The sinks are asked for their positions in bridge_start's boot: one that does not answer fails it.
+ * bridge_stopped. Local sinks are asked for their positions in bridge_start's boot: one that does not answer fails it.
+ * Remote ones are asked while it runs.
  */
 #ifndef CLOUD_BRIDGE_BRIDGED_BRIDGED_H
 #define CLOUD_BRIDGE_BRIDGED_BRIDGED_H
@@ -19,8 +20,8 @@ struct bridge;
 struct crypt_aead;
 struct buffer;
 
-#define BRIDGE_TABLES ((const char *const[]){"spool", "meta", "streams"})
-enum { BRIDGE_TABLE_SPOOL, BRIDGE_TABLE_META, BRIDGE_TABLE_STREAMS, BRIDGE_TABLE_COUNT };
+#define BRIDGE_TABLES ((const char *const[]){"spool", "meta", "streams", "sinks"})
+enum { BRIDGE_TABLE_SPOOL, BRIDGE_TABLE_META, BRIDGE_TABLE_STREAMS, BRIDGE_TABLE_SINKS, BRIDGE_TABLE_COUNT };
 
 struct bridge_options {
     const char *site, *bridge; /* identities */
@@ -28,6 +29,7 @@ struct bridge_options {
     struct crypt_aead *aead;
     int64_t commit_delay_us;
     unsigned commit_entries;
+    uint64_t dead_max_bytes; /* of dead letters; 0 = a default */
 };
 struct bridge_stats {
     struct inbox_stats inbox;
@@ -55,5 +57,14 @@ void bridge_status_json(struct bridge *bridge, struct buffer *out);
 /* Streams of the gateways as the bridge holds them (hop by hop): elements of /ledger's "intake", into the array
  * that j is in. The devices' rows come from the sink. */
 void bridge_hops_json(struct bridge *bridge, struct json *j);
+/* Dead letters: what the control socket answers to /dead (sink, id, from, limit) and /dead/replay, /dead/drop (id).
+ * Returns the HTTP status. */
+struct bridge_dead_request {
+    const char *verb; /* "ls", "show", "replay", "drop" */
+    const char *sink; /* NULL = all */
+    uint64_t id, from;
+    size_t limit;
+};
+int bridge_dead_json(struct bridge *bridge, const struct bridge_dead_request *request, struct buffer *out);
 
 #endif

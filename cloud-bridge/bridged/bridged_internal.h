@@ -4,6 +4,7 @@
 
 #include "cloud-bridge/bridged/bridged.h"
 #include "cloud-bridge/intake/intake.h"
+#include "cloud-bridge/sinks/dead.h"
 #include "core/spool/spool.h"
 
 struct bridge {
@@ -16,6 +17,7 @@ struct bridge {
     struct sink *given; /* the sinks until they are handed to `sinks` */
     size_t given_count;
     struct sinks *sinks;   /* NULL until booted */
+    struct dead *dead;
     struct intake *intake; /* NULL until booted */
     struct loop_timer boot_timer;
     uint64_t rebased;

@@ -17,9 +17,10 @@
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2 };
 enum { WATCH_US = 250000, STOPPING_US = 5000, STOP_LIMIT_US = 10000000 };
-enum { LEDGER_ROWS = 20000, TAIL_ROWS = 100, SINKS_MAX = 2 };
+enum { LEDGER_ROWS = 20000, TAIL_ROWS = 100, DEAD_ROWS = 1000 };
 
 struct app {
+    struct settings_plan plan;
     struct settings settings;
     struct loop *loop;
     struct crypt_aead *aead;
@@ -104,8 +105,45 @@ static int answer_tail(void *arg, const struct control_request *request, struct 
     return 200;
 }
 
+static int answer_dead(struct app *app, const struct control_request *request, const char *verb, struct buffer *body)
+{
+    int64_t id = 0, from = 0, limit = 0;
+    struct bridge_dead_request dead = {.verb = verb, .sink = control_param(request, "sink")};
+    if (!parse_number(control_param(request, "id"), 0, &id) || !parse_number(control_param(request, "from"), 0, &from) ||
+        !parse_number(control_param(request, "limit"), DEAD_ROWS, &limit) || id < 0 || from < 0 || limit < 0 ||
+        (dead.sink != NULL && !id_valid(slice_str(dead.sink)))) {
+        return answer_error(body, 400, "id, from and limit are numbers, sink is a sink's name");
+    }
+    dead.id = (uint64_t)id;
+    dead.from = (uint64_t)from;
+    dead.limit = (size_t)min_i64(limit, DEAD_ROWS);
+    return bridge_dead_json(app->bridge, &dead, body);
+}
+
+static int answer_dead_ls(void *arg, const struct control_request *request, struct buffer *body)
+{
+    return answer_dead(arg, request, "ls", body);
+}
+
+static int answer_dead_show(void *arg, const struct control_request *request, struct buffer *body)
+{
+    return answer_dead(arg, request, "show", body);
+}
+
+static int answer_dead_replay(void *arg, const struct control_request *request, struct buffer *body)
+{
+    return answer_dead(arg, request, "replay", body);
+}
+
+static int answer_dead_drop(void *arg, const struct control_request *request, struct buffer *body)
+{
+    return answer_dead(arg, request, "drop", body);
+}
+
 static const struct control_route routes[] = {
-    {"/status", answer_status}, {"/ledger", answer_ledger}, {"/tail", answer_tail}, {NULL, NULL}};
+    {"/status", answer_status},        {"/ledger", answer_ledger},          {"/tail", answer_tail},
+    {"/dead", answer_dead_ls},         {"/dead/show", answer_dead_show},    {"/dead/replay", answer_dead_replay},
+    {"/dead/drop", answer_dead_drop}, {NULL, NULL}};
 
 /* ---- signals ---- */
 static void on_end(void *arg, int signo)
@@ -121,20 +159,33 @@ static void on_end(void *arg, int signo)
     loop_timer_in(&app->watch, STOPPING_US);
 }
 
+/* The table depends on which sinks the file names: other sinks are another table. */
+static enum err load_again(struct app *app, struct settings *fresh, struct buffer *text)
+{
+    CLEANUP(settings_plan_deinit) struct settings_plan plan = {.count = 0};
+    size_t sets = 0;
+    const char *const *set = options_sets(&sets);
+    TRY(settings_plan_load(options_path(), set, sets, &plan, text));
+    if (!settings_plan_equal(&plan, &app->plan)) {
+        buffer_put_str(text, "sinks: sections have come, gone or are of another type: needs a restart\n");
+        return ERR_RANGE;
+    }
+    fresh->plan = &app->plan;
+    return options_load(&app->plan.program, options_path(), set, sets, fresh, text);
+}
+
 static void on_reload(void *arg, int signo)
 {
     struct app *app = arg;
     struct settings fresh = {0};
-    size_t sets = 0;
-    const char *const *set = options_sets(&sets);
     BUFFER(text, 64 * 1024);
     (void)signo;
-    if (options_load(&settings_program, options_path(), set, sets, &fresh, &text) != OK) {
+    if (load_again(app, &fresh, &text) != OK) {
         daemon_log_lines(LOG_ERROR, "configuration not taken, the running one stays in force", &text);
         return;
     }
-    options_apply_live(&settings_program, &app->settings, &fresh, &text);
-    options_free(&settings_program, &fresh);
+    options_apply_live(&app->plan.program, &app->settings, &fresh, &text);
+    options_free(&app->plan.program, &fresh);
     log_setup("weir-bridge", (enum log_level)app->settings.log_level);
     log_info("configuration read again");
     daemon_log_lines(LOG_INFO, "configuration", &text);
@@ -161,35 +212,23 @@ static void on_watch(void *arg)
 }
 
 /* ---- start ---- */
-/* What is opened is in sinks[0..count) also when it fails. */
-static enum err open_sinks(struct app *app, struct sink sinks[SINKS_MAX], size_t *ret_count, struct fault *reterr)
-{
-    const struct settings *s = &app->settings;
-    *ret_count = 0;
-    if (s->sink_sqlite[0] != '\0') {
-        TRY(sink_sqlite_open(s->sink_sqlite, &sinks[*ret_count], reterr));
-        (*ret_count)++;
-        TRY(sink_sqlite_reader_open(s->sink_sqlite, &app->reader, reterr));
-    }
-    if (s->sink_file[0] != '\0') {
-        TRY(sink_file_open(s->sink_file, (uint64_t)s->sink_file_rotate, &sinks[*ret_count], reterr));
-        (*ret_count)++;
-    }
-    return OK;
-}
-
 static enum err make_bridge(struct app *app, struct fault *reterr)
 {
     const struct settings *s = &app->settings;
-    struct sink sinks[SINKS_MAX];
+    struct sink sinks[SETTINGS_OPEN_MAX] = {{NULL}};
+    const char *path = settings_sqlite_path(s);
     size_t count = 0;
     struct bridge_options options = {.site = s->site,
                                      .bridge = s->id,
                                      .software = WEIR_VERSION,
                                      .aead = app->aead,
                                      .commit_delay_us = s->commit_delay_us,
-                                     .commit_entries = (unsigned)s->commit_entries};
-    enum err err = open_sinks(app, sinks, &count, reterr);
+                                     .commit_entries = (unsigned)s->commit_entries,
+                                     .dead_max_bytes = (uint64_t)s->dead_max};
+    enum err err = settings_open_sinks(s, WEIR_VERSION, sinks, &count, reterr);
+    if (err == OK && path != NULL) {
+        err = sink_sqlite_reader_open(path, &app->reader, reterr);
+    }
     if (err != OK) {
         for (size_t i = 0; i < count; i++) {
             sinks[i].ops->close(sinks[i].self);
@@ -246,13 +285,26 @@ static int run(struct app *app)
     return app->exit;
 }
 
+static enum options_outcome configure(struct app *app, int argc, char **argv)
+{
+    BUFFER(problems, 64 * 1024);
+    if (settings_plan_main(argc, argv, &app->plan, &problems) != OK) {
+        (void)fwrite(problems.ptr ? (const char *)problems.ptr : "out of memory\n", 1, problems.ptr ? problems.len : 14, stderr);
+        return OPTIONS_BAD;
+    }
+    app->settings.plan = &app->plan;
+    return options_main(&app->plan.program, argc, argv, &app->settings);
+}
+
 int main(int argc, char **argv)
 {
-    struct app app = {0};
-    switch (options_main(&settings_program, argc, argv, &app.settings)) {
+    static struct app app; /* settings of all sinks are large for a stack */
+    switch (configure(&app, argc, argv)) {
     case OPTIONS_DONE:
+        settings_plan_deinit(&app.plan);
         return EXIT_OK;
     case OPTIONS_BAD:
+        settings_plan_deinit(&app.plan);
         return EXIT_CONFIG;
     case OPTIONS_RUN:
         break;
@@ -268,6 +320,7 @@ int main(int argc, char **argv)
     store_close(app.store);
     crypt_aead_free(app.aead);
     loop_free(app.loop);
-    options_free(&settings_program, &app.settings);
+    options_free(&app.plan.program, &app.settings);
+    settings_plan_deinit(&app.plan);
     return exit_code;
 }

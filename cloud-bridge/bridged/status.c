@@ -9,6 +9,20 @@
 
 enum { NEARLY_FULL_PCT = 90 };
 
+/* What the spool holds back for this sink, and what it did not get. */
+static void write_held(struct json *j, struct bridge *b, const struct sinks_stats *s)
+{
+    int64_t wall_us = loop_wall_us(b->loop);
+    bool has_age = s->waiting_since_us != 0 && (int64_t)s->waiting_since_us <= wall_us;
+    json_u64(j, "waiting", s->waiting);
+    json_u64(j, "waiting_s", has_age ? (uint64_t)(wall_us - (int64_t)s->waiting_since_us) / SECOND_US : 0);
+    json_u64(j, "unsettled", s->unsettled);
+    json_u64(j, "given_up", s->given_up);
+    json_u64(j, "gaps_owed", s->owed);
+    json_u64(j, "refused", s->refused);
+    json_u64(j, "dead_letters", dead_count(b->dead, s->name));
+}
+
 static void write_sinks(struct json *j, struct bridge *b)
 {
     json_array(j, "sinks");
@@ -17,12 +31,15 @@ static void write_sinks(struct json *j, struct bridge *b)
         sinks_stats(b->sinks, i, &s);
         json_object(j, NULL);
         json_str(j, "name", s.name);
+        json_str(j, "type", s.type);
         json_bool(j, "failing", s.failing);
+        json_bool(j, "known", s.known);
         json_str(j, "last_error", s.last_error[0] != '\0' ? s.last_error : NULL);
         json_u64(j, "records", s.records);
         json_u64(j, "batches", s.batches);
         json_u64(j, "failures", s.failures);
         json_u64(j, "unreadable", s.unreadable);
+        write_held(j, b, &s);
         json_array(j, "position");
         for (unsigned lane = 0; lane < INBOX_LANES; lane++) {
             json_u64(j, NULL, s.position[lane]);
@@ -33,7 +50,7 @@ static void write_sinks(struct json *j, struct bridge *b)
     json_array_end(j);
 }
 
-/* Returns how many sinks fail. */
+/* Returns how much there is to say. */
 static size_t write_why_sinks(struct json *j, struct bridge *b)
 {
     size_t failing = 0;
@@ -43,7 +60,16 @@ static size_t write_why_sinks(struct json *j, struct bridge *b)
         sinks_stats(b->sinks, i, &s);
         if (s.failing) {
             failing++;
-            snprintf(text, sizeof(text), "sink %s fails: %s", s.name, s.last_error);
+            snprintf(text, sizeof(text), "sink %s fails: %s; %llu records wait for it", s.name, s.last_error,
+                     (unsigned long long)s.waiting);
+            if (j != NULL) {
+                json_str(j, NULL, text);
+            }
+        }
+        if (s.given_up > 0 || s.owed > 0) {
+            failing++;
+            snprintf(text, sizeof(text), "sink %s was away too long: %llu records were given up for it since the start",
+                     s.name, (unsigned long long)s.given_up);
             if (j != NULL) {
                 json_str(j, NULL, text);
             }
@@ -140,6 +166,8 @@ static void write_counters(struct json *j, const struct bridge *b, const struct 
         {"acks", receive.acks},
         {"acks_dropped", receive.acks_dropped},
         {"rebased", s->rebased},
+        {"dead_letters", dead_count(b->dead, NULL)},
+        {"dead_letters_dropped", dead_dropped(b->dead)},
         {"spool_bytes", spool_bytes(b->spools[0]) + spool_bytes(b->spools[1])},
     };
     json_object(j, "counters");

@@ -18,6 +18,7 @@ enum flag_kind {
     FLAG_TEXT,    /* const char * */
     FLAG_COUNT,   /* int64_t, min..max */
     FLAG_SECONDS, /* optional value; int64_t us; sets the bool at `also` */
+    FLAG_DURATION, /* int64_t us, above 0 */
 };
 struct flag {
     const char *name;
@@ -32,6 +33,8 @@ struct verb {
     const char *details;
     const struct flag *flags; /* ends with a NULL name */
     bool takes_device;        /* one positional argument */
+    size_t takes_words;       /* so many of them, instead */
+    size_t may_omit;          /* of these, at the end */
     enum exit_code (*run)(const struct args *args);
 };
 #define AT(member) offsetof(struct args, member)
@@ -59,6 +62,57 @@ static const struct flag TAIL_FLAGS[] = {
      .help = "begin with the newest N readings (default 10)"},
     {.name = NULL},
 };
+static const struct flag RULES_FLAGS[] = {
+    {.name = "--replay", .kind = FLAG_TEXT, .offset = AT(replay), .value = "DATA",
+     .help = "test: CSV file, or folder with CSV files"},
+    {.name = "--device", .kind = FLAG_TEXT, .offset = AT(device), .value = "NAME",
+     .help = "test: whose data it is, for rules that are for some devices (default replay). check: the file of a device"},
+    {.name = "--out", .kind = FLAG_TEXT, .offset = AT(out), .value = "FILE",
+     .help = "test: what would go up, as JSON lines"},
+    {.name = "--gateway", .kind = FLAG_TEXT, .offset = AT(gateway), .value = "G",
+     .help = "show, shadow: which gateway, where there are several"},
+    {.name = "--for", .kind = FLAG_DURATION, .offset = AT(for_us), .value = "10min",
+     .help = "shadow: so long, then the difference, and the shadow ends"},
+    {.name = "--show", .kind = FLAG_SET, .offset = AT(show), .help = "shadow: the difference until now"},
+    {.name = "--off", .kind = FLAG_SET, .offset = AT(off), .help = "shadow: the difference, and the shadow ends"},
+    {.name = NULL},
+};
+static const struct flag WHY_FLAGS[] = {
+    {.name = "--gateway", .kind = FLAG_TEXT, .offset = AT(gateway), .value = "G",
+     .help = "only this one; without it every gateway that has seen the device"},
+    {.name = "--channel", .kind = FLAG_TEXT, .offset = AT(channel), .value = "C", .help = "only rules for this channel"},
+    {.name = "--last", .kind = FLAG_COUNT, .offset = AT(last), .min = 0, .max = 200, .value = "N",
+     .help = "so many of the newest records (default 20)"},
+    {.name = NULL},
+};
+static const struct flag FETCH_FLAGS[] = {
+    {.name = "--from", .kind = FLAG_TEXT, .offset = AT(from), .value = "T",
+     .help = "2026-11-22T13:00:00Z (UTC unless it says otherwise), or -10min: so long before now"},
+    {.name = "--to", .kind = FLAG_TEXT, .offset = AT(to), .value = "T", .help = "likewise (default now)"},
+    {.name = "--gateway", .kind = FLAG_TEXT, .offset = AT(gateway), .value = "G",
+     .help = "which gateway, where there are several"},
+    {.name = "--format", .kind = FLAG_TEXT, .offset = AT(format), .value = "csv|json",
+     .help = "a table, or one JSON object per row (default csv; json with --json)"},
+    {.name = "--out", .kind = FLAG_TEXT, .offset = AT(out), .value = "FILE", .help = "write the rows there"},
+    {.name = "--limit", .kind = FLAG_COUNT, .offset = AT(limit), .min = 1, .max = 1000000000, .value = "N",
+     .help = "at most so many rows"},
+    {.name = "--unmasked", .kind = FLAG_SET, .offset = AT(unmasked),
+     .help = "as the device wrote them, where the gateway's rules.fetch_unmasked allows it"},
+    {.name = NULL},
+};
+static const struct flag BILL_FLAGS[] = {
+    {.name = "--gateway", .kind = FLAG_TEXT, .offset = AT(gateway), .value = "G", .help = "only this one"},
+    {.name = NULL},
+};
+static const struct flag UPLINK_FLAGS[] = {
+    {.name = "--for", .kind = FLAG_DURATION, .offset = AT(for_us), .value = "10min",
+     .help = "open: so long (default 10min), not beyond a restart of the gateway"},
+    {.name = NULL},
+};
+static const struct flag DEAD_FLAGS[] = {
+    {.name = "--sink", .kind = FLAG_TEXT, .offset = AT(sink), .value = "NAME", .help = "only letters of this sink"},
+    {.name = NULL},
+};
 static const struct verb VERBS[] = {
     {.name = "status", .usage = "status [--watch [SECONDS]]", .summary = "what every daemon does, and what is wrong",
      .example = "weir status --watch 1",
@@ -76,6 +130,57 @@ static const struct verb VERBS[] = {
      .details = "Prints time, channel, value, unit until Ctrl-C.\n"
                 "Exit: 0 ok, 3 unknown device, 4 no bridge reachable.\n",
      .flags = TAIL_FLAGS, .takes_device = true, .run = tail_verb},
+    {.name = "rules", .usage = "rules check|test|shadow FILE | rules show",
+     .summary = "what rules say, would do, and do",
+     .example = "weir rules shadow new.yaml --for 10min",
+     .details = "check names every mistake with its line; check --device FILE also what is not for a device.\n"
+                "test sends each CSV file through the rules as one device's\n"
+                "records of 32 samples: values dropped by rule, windows, triggers, records and bytes before and after,\n"
+                "and the worst distance between what was dropped and what can be had back from what goes up.\n"
+                "shadow runs the rules in FILE beside a gateway's live ones, on the same records, and says the\n"
+                "difference: values per rule and bytes on the uplink; nothing of it goes up. The gateway must be able\n"
+                "to read FILE.\n"
+                "It begins where the live rules stand and goes on until --off or the gateway's end.\n"
+                "show says what rules are in force at a gateway, their version, and what each has done since then.\n"
+                "Exit: 0 ok, 1 failed or a channel is farther off than its rule declares, 2 mistakes in the rules,\n"
+                "3 no data, no such gateway, no shadow or no rules, 4 no gateway reachable.\n",
+     .flags = RULES_FLAGS, .takes_words = 2, .may_omit = 1, .run = rules_verb},
+    {.name = "why", .usage = "why DEVICE [--channel C] [--last N]",
+     .summary = "why a device's records were sent, or not",
+     .example = "weir why pump-1 --last 5",
+     .details = "Per rule what it saw, dropped and changed of the device, windows, captures, values that came late;\n"
+                "and the newest records, one line each: when they came, their numbers, what became of them, and by\n"
+                "which rule. Counted since the rules are in force and the gateway runs; rules.trail says how many\n"
+                "records it remembers.\n"
+                "Exit: 0 ok, 3 unknown device or no rules, 4 no gateway reachable.\n",
+     .flags = WHY_FLAGS, .takes_device = true, .run = why_verb},
+    {.name = "fetch", .usage = "fetch DEVICE --from T [--to T]",
+     .summary = "readings as sampled, from the gateway's ring",
+     .example = "weir fetch pump-1 --from -10min --out pump-1.csv",
+     .details = "Every row that the ring of raw records still has, also what rules kept from going up. Channels under\n"
+                "drop, hash or bucket look as they do upstream, and so do converted ones. Who asked for what is noted\n"
+                "before the first row is given, and how much was given at the end: events of the gateway's own, in the\n"
+                "sink.\n"
+                "Exit: 0 ok, 2 usage, 3 the ring has nothing of it, 4 no gateway reachable, 6 refused: a longer span\n"
+                "than rules.fetch_max, or unmasked without rules.fetch_unmasked.\n",
+     .flags = FETCH_FLAGS, .takes_device = true, .run = fetch_verb},
+    {.name = "bill", .usage = "bill [--gateway G]", .summary = "what the uplink was spent on, and what is left",
+     .example = "weir bill --json",
+     .details = "Bytes by purpose, today and this month by the gateway's local day: what was published and read as the MQTT\n"
+                "client counts it, and an estimate of the link below (docs/uplink.md says which). JSON has a line a gateway.\n"
+                "Exit: 0 ok, 3 no such gateway, or it has no parent, 4 no gateway reachable.\n",
+     .flags = BILL_FLAGS, .run = bill_verb},
+    {.name = "uplink", .usage = "uplink open|close|show GATEWAY [--for 10min]",
+     .summary = "opens a gateway's uplink for a while", .example = "weir uplink open line-3 --for 30min",
+     .details = "For gateways with uplink.when: on-request, or between windows. close ends what open began.\n"
+                "Exit: 0 ok, 3 no such gateway, or it has no parent, 4 no gateway reachable.\n",
+     .flags = UPLINK_FLAGS, .takes_words = 2, .run = uplink_verb},
+    {.name = "dead", .usage = "dead ls | show NUMBER | replay NUMBER|all | drop NUMBER|all [--sink NAME]",
+     .summary = "records that a sink can never take", .example = "weir dead replay all --sink pg",
+     .details = "The bridge keeps them with the reason; in the sink their numbers are a gap, dead_letter. replay offers\n"
+                "them to their sink again, drop forgets them.\n"
+                "Exit: 0 ok, 1 not all were taken, 3 no such letter, 4 no bridge reachable.\n",
+     .flags = DEAD_FLAGS, .takes_words = 2, .may_omit = 1, .run = dead_verb},
 };
 
 /* ---- output ---- */
@@ -133,7 +238,7 @@ static enum exit_code help_of_all(void)
     buffer_put_str(&out, "  help [VERB], --version\n\nOptions of every verb:\n");
     put_flags(COMMON_FLAGS, &out);
     buffer_printf(&out, "\nExample: %s\n", VERBS[0].example);
-    buffer_put_str(&out, "Exit: 0 ok, 1 failed, 2 usage, 3 not found, 4 unreachable, 5 degraded\n");
+    buffer_put_str(&out, "Exit: 0 ok, 1 failed, 2 usage, 3 not found, 4 unreachable, 5 degraded, 6 denied\n");
     return print_out(&out) ? EXIT_OK : EXIT_FAILED;
 }
 
@@ -234,6 +339,12 @@ static enum exit_code store_flag(struct args *args, const struct flag *flag, con
         *(int64_t *)(void *)field = (int64_t)(number * (double)SECOND_US);
         *(bool *)(void *)((char *)args + flag->also) = true;
         return EXIT_OK;
+    case FLAG_DURATION:
+        if (value == NULL || !to_duration(value, (int64_t *)(void *)field)) {
+            print_message("%s takes a duration: 30s, 10min, 2h", flag->name);
+            return EXIT_USAGE;
+        }
+        return EXIT_OK;
     }
     return EXIT_USAGE;
 }
@@ -252,7 +363,7 @@ static enum exit_code take_flag(int argc, char **argv, int *at, const struct ver
     const char *value = equals ? equals + 1 : NULL;
     const char *next = *at + 1 < argc ? argv[*at + 1] : NULL;
     double number;
-    bool takes_next = flag->kind == FLAG_TEXT || flag->kind == FLAG_COUNT ||
+    bool takes_next = flag->kind == FLAG_TEXT || flag->kind == FLAG_COUNT || flag->kind == FLAG_DURATION ||
                       (flag->kind == FLAG_SECONDS && next != NULL && to_number(next, &number));
     if (value == NULL && takes_next && next != NULL) {
         value = next;
@@ -264,9 +375,10 @@ static enum exit_code take_flag(int argc, char **argv, int *at, const struct ver
 enum exit_code args_parse(int argc, char **argv, struct args *ret_args, const struct verb **ret_verb)
 {
     const char *run = getenv("WEIR_RUN");
-    *ret_args = (struct args){.run = run && run[0] ? run : "/run/weir", .lines = 10};
+    *ret_args = (struct args){.run = run && run[0] ? run : "/run/weir", .lines = 10, .last = 20};
     ret_args->color = isatty(STDOUT_FILENO) && (getenv("NO_COLOR") == NULL || getenv("NO_COLOR")[0] == '\0');
     const struct verb *verb = NULL;
+    size_t words = 0;
     for (int i = 1; i < argc; i++) {
         enum exit_code code = EXIT_OK;
         if (argv[i][0] == '-' && argv[i][1] != '\0') {
@@ -276,6 +388,8 @@ enum exit_code args_parse(int argc, char **argv, struct args *ret_args, const st
             code = verb ? EXIT_OK : unknown_verb(argv[i]);
         } else if (verb->takes_device && ret_args->device == NULL && argv[i][0] != '\0') {
             ret_args->device = argv[i];
+        } else if (words < verb->takes_words && argv[i][0] != '\0') {
+            ret_args->words[words++] = argv[i];
         } else {
             code = wrong("unexpected argument", argv[i], NULL);
         }
@@ -287,7 +401,8 @@ enum exit_code args_parse(int argc, char **argv, struct args *ret_args, const st
         print_message("name a verb; weir --help lists them");
         return EXIT_USAGE;
     }
-    if (verb->takes_device && ret_args->device == NULL) {
+    if ((verb->takes_device && ret_args->device == NULL) ||
+        words + verb->may_omit < verb->takes_words) {
         print_message("usage: weir %s", verb->usage);
         return EXIT_USAGE;
     }

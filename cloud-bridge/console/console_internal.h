@@ -8,6 +8,7 @@
 #include <cjson/cJSON.h>
 
 #include "cloud-bridge/console/console.h"
+#include "core/base/arena.h"
 #include "core/base/base.h"
 #include "core/base/buffer.h"
 
@@ -18,15 +19,23 @@ enum exit_code {
     EXIT_NOT_FOUND = 3,
     EXIT_UNREACHABLE = 4,
     EXIT_DEGRADED = 5,
+    EXIT_DENIED = 6,
 };
 
 /* ---- console.c: the command line ---- */
 struct args {
     const char *run;    /* folder of the control sockets */
     const char *device; /* --device, or tail's DEVICE */
+    const char *sink;   /* dead */
+    const char *words[2]; /* of a verb that takes words, in order */
+    const char *replay, *out;
     bool json, settled, once, watch, color;
     int64_t watch_us;
     int64_t lines;
+    const char *gateway, *channel;           /* rules, why, fetch */
+    const char *from, *to, *format;          /* fetch; as written */
+    int64_t last, limit, for_us;
+    bool off, show, unmasked;
 };
 struct verb; /* a row of the table */
 enum exit_code args_parse(int argc, char **argv, struct args *ret_args, const struct verb **ret_verb) MUST_CHECK;
@@ -34,6 +43,17 @@ enum exit_code args_parse(int argc, char **argv, struct args *ret_args, const st
 enum exit_code status_verb(const struct args *args);
 enum exit_code ledger_verb(const struct args *args);
 enum exit_code tail_verb(const struct args *args);
+enum exit_code dead_verb(const struct args *args);
+enum exit_code rules_verb(const struct args *args);
+enum exit_code why_verb(const struct args *args);
+enum exit_code fetch_verb(const struct args *args);
+enum exit_code bill_verb(const struct args *args);
+enum exit_code uplink_verb(const struct args *args);
+/* One line about a gateway's uplink: the object of its /status. */
+void uplink_sentence(const char *id, const cJSON *uplink, struct buffer *out);
+/* rules show, rules shadow. */
+enum exit_code rules_show(const struct args *args);
+enum exit_code rules_shadow(const struct args *args);
 
 /* Writes out to stdout; false when nobody reads it any more. */
 bool print_out(const struct buffer *out);
@@ -65,6 +85,62 @@ const char *doc_text(const cJSON *object, const char *name);
 bool doc_u64(const cJSON *object, const char *name, uint64_t *ret_value);
 uint64_t doc_u64_or_0(const cJSON *object, const char *name);
 bool doc_is(const cJSON *object, const char *program);
+
+/* Whole numbers of either sign. */
+int64_t doc_i64_or_0(const cJSON *object, const char *name);
+
+/* ---- gateways.c: which gateway is meant ---- */
+struct gateways {
+    struct docs docs;
+    struct gateway_doc {
+        char id[ID_MAX + 1];
+        struct doc *doc; /* of docs; its last answer */
+    } *items;            /* owned */
+    size_t count;
+};
+void gateways_deinit(struct gateways *g);
+/* Those that answer, or the one that --gateway names. Anything but EXIT_OK has been told, as with the next two. */
+enum exit_code gateways_find(const struct args *args, struct gateways *ret_gateways) MUST_CHECK;
+/* The only one: several are an error that names them. */
+enum exit_code gateways_one(const struct args *args, struct gateways *ret_gateways,
+                            struct gateway_doc **ret_one) MUST_CHECK;
+/* Asks and tells what went wrong. */
+enum exit_code gateway_ask(struct gateway_doc *gateway, const char *target) MUST_CHECK;
+enum exit_code exit_of(enum err err);
+
+/* ---- when.c: times as people write them ---- */
+/* "10min"; false when it is no duration. */
+bool to_duration(const char *text, int64_t *ret_us);
+/* A date with or without a time (UTC unless it says otherwise), now, or -10min: so long before now. */
+bool to_time(const char *text, int64_t now_us, int64_t *ret_us);
+/* "2026-11-22T13:04:05.123456Z", without what is 0 at its end. */
+struct stamp {
+    char text[40];
+} stamp_of(int64_t us);
+/* "1.2 MB", for people. */
+struct amount {
+    char text[24];
+} amount_of(double bytes);
+
+/* ---- readings.c: what /fetch gives, as rows ---- */
+struct readings {
+    struct arena arena;
+    char **names; /* owned; of the description in force */
+    char **units;
+    size_t channels;
+    uint32_t set;
+    bool fresh;   /* another description since the last row was told */
+    int64_t *cells, *times; /* owned */
+};
+struct reading_row {
+    int64_t time_us;
+    const double *values; /* NaN = missing */
+};
+enum err readings_init(struct readings *r) MUST_CHECK;
+void readings_deinit(struct readings *r);
+/* One member of a page's records. fn false: no more. ERR_MALFORMED, ERR_NOMEM. */
+enum err readings_take(struct readings *r, const cJSON *record, bool (*fn)(void *arg, const struct reading_row *row),
+                       void *arg) MUST_CHECK;
 
 /* ---- table.c: aligned text ---- */
 enum paint { PAINT_NONE, PAINT_GOOD, PAINT_BAD };

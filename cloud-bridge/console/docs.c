@@ -97,9 +97,17 @@ void doc_ask(struct doc *doc, const char *target)
         return;
     }
     const char *said = doc_text(json, "error");
-    enum err class = status == 404 ? ERR_NOT_FOUND : status == 200 ? ERR_MALFORMED : ERR_IO;
-    fault_set(&doc->fault, class, "%s answers %d%s%.200s", doc->socket, status,
-              status == 200 ? " but no JSON object" : ": ", said);
+    enum err class = status == 404   ? ERR_NOT_FOUND
+                     : status == 403 ? ERR_DENIED
+                     : status == 400 ? ERR_RANGE
+                     : status == 200 ? ERR_MALFORMED
+                                     : ERR_IO;
+    if (class == ERR_DENIED || class == ERR_RANGE) {
+        fault_set(&doc->fault, class, "refused: %.300s", said);
+    } else {
+        fault_set(&doc->fault, class, "%s answers %d%s%.200s", doc->socket, status,
+                  status == 200 ? " but no JSON object" : ": ", said);
+    }
     cJSON_Delete(json);
 }
 
@@ -145,6 +153,13 @@ uint64_t doc_u64_or_0(const cJSON *object, const char *name)
 {
     uint64_t value = 0;
     return doc_u64(object, name, &value) ? value : 0;
+}
+
+int64_t doc_i64_or_0(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+    double value = cJSON_IsNumber(item) ? item->valuedouble : 0;
+    return value >= -9007199254740992.0 && value <= 9007199254740992.0 ? (int64_t)value : 0;
 }
 
 bool doc_is(const cJSON *object, const char *program)

@@ -4,7 +4,8 @@
  *
  * <dir>/weir-00000001.jsonl, weir-00000002.jsonl, ...   JSON lines:
  *
- *   {"weir":"records","version":2,"streams":[{"device","epoch","lane","hop","hwm"},...],"commit":{...}}   head
+ *   {"weir":"records","version":3,"streams":[{"device","epoch","lane","hop","hwm","holes":"31-50,.."},...],
+ *    "commit":{...}}                                                                                      head
  *   {"lane","position","device","epoch","first","last","hop","kind",...}                                  a record
  *   {"lane","position","device","epoch","first","last","hop","kind",...,
  *    "commit":{"epoch":[..],"position":[..],"crc":"8 hex digits"}}
@@ -13,6 +14,9 @@
  * a power cut the end of a batch may be on the disk and sectors before it not, which then read as zeros. What stands
  * behind the last commit that verifies is the torn tail of a batch that never was, and is cut off on opening. The head
  * repeats every stream's mark, so that opening reads one file, not all.
+ *
+ * A jump is a line of kind gap with "reason":"upstream_lost" behind "kind", and nothing else. What comes late is a line
+ * behind it with numbers of that gap: of the two the record holds. Version 2 had no holes in its head.
  */
 #ifndef CLOUD_BRIDGE_SINKS_FILE_INTERNAL_H
 #define CLOUD_BRIDGE_SINKS_FILE_INTERNAL_H

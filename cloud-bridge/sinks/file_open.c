@@ -15,7 +15,9 @@
 #include "core/log/log.h"
 
 enum { NAME_MAX_BYTES = 32, PREFIX_BYTES = 400, COMMIT_BYTES = 160 };
-#define HEAD "{\"weir\":\"records\",\"version\":2,"
+#define HEAD "{\"weir\":\"records\",\"version\":3,"
+static const char head_2[] = "{\"weir\":\"records\",\"version\":2,";
+_Static_assert(sizeof(HEAD) == sizeof(head_2), "heads are told apart by one byte");
 
 static void file_name(unsigned number, char ret_name[NAME_MAX_BYTES])
 {
@@ -90,15 +92,29 @@ static bool parse_commit(const char *line, size_t len, struct commit *ret)
     return good;
 }
 
-static enum err set_mark(struct file_sink *f, const char *device, uint64_t epoch, unsigned lane, unsigned hop,
-                         uint64_t hwm)
+static enum err find_mark(struct file_sink *f, const char *device, uint64_t epoch, unsigned lane, unsigned hop,
+                          struct sink_mark **ret_mark)
 {
-    struct sink_mark *m = sink_marks_find(&f->marks, device, epoch);
-    if (m == NULL) {
-        TRY(sink_marks_add(&f->marks, device, epoch, (uint8_t)lane, hop != 0, &m));
+    *ret_mark = sink_marks_find(&f->marks, device, epoch);
+    return *ret_mark != NULL ? OK : sink_marks_add(&f->marks, device, epoch, (uint8_t)lane, hop != 0, ret_mark);
+}
+
+/* Behind the hwm: } or ,"holes":"..."} */
+static enum err read_holes(const char *at, struct sink_holes *ret_holes)
+{
+    static const char key[] = ",\"holes\":\"";
+    char text[SINK_HOLES_BYTES];
+    *ret_holes = (struct sink_holes){.count = 0};
+    if (*at == '}') {
+        return OK;
     }
-    m->stream.hwm = max_u64(m->stream.hwm, hwm);
-    return OK;
+    size_t len = strncmp(at, key, sizeof(key) - 1) == 0 ? strcspn(at + sizeof(key) - 1, "\"") : sizeof(text);
+    if (len >= sizeof(text)) {
+        return ERR_MALFORMED;
+    }
+    memcpy(text, at + sizeof(key) - 1, len);
+    text[len] = '\0';
+    return sink_holes_read(text, ret_holes);
 }
 
 static enum err read_head(struct file_sink *f, const char *line)
@@ -108,40 +124,63 @@ static enum err read_head(struct file_sink *f, const char *line)
         char device[ID_MAX + 1];
         uint64_t epoch, hwm;
         unsigned lane, hop;
+        int end = -1;
+        struct sink_mark *mark = NULL;
         if (sscanf(at,
                    "{\"device\":\"%64[A-Za-z0-9_-]\",\"epoch\":\"%16" SCNx64 "\","
-                   "\"lane\":%u,\"hop\":%u,\"hwm\":%" SCNu64 "}",
-                   device, &epoch, &lane, &hop, &hwm) != 5) {
+                   "\"lane\":%u,\"hop\":%u,\"hwm\":%" SCNu64 "%n",
+                   device, &epoch, &lane, &hop, &hwm, &end) != 5 ||
+            end < 0) {
             return ERR_MALFORMED;
         }
-        TRY(set_mark(f, device, epoch, lane, hop, hwm));
+        TRY(find_mark(f, device, epoch, lane, hop, &mark));
+        mark->stream.hwm = hwm;
+        TRY(read_holes(at + end, &mark->holes));
     }
     return OK;
 }
 
+/* As when it was written: jumps are lines of their own. */
+static void apply_line(struct sink_mark *mark, bool is_jump, uint64_t first, uint64_t last)
+{
+    struct sink_step step = {
+        .first = first, .last = last, .lost_first = 1, .lost_last = 0, .fill = last <= mark->stream.hwm};
+    if (is_jump) {
+        step.lost_first = first;
+        step.lost_last = last;
+    }
+    sink_mark_move(mark, &step);
+}
+
 static enum err read_record(struct file_sink *f, const char *line, size_t len)
 {
+    static const char jump[] = ",\"kind\":\"gap\",\"reason\":\"upstream_lost\"";
     char prefix[PREFIX_BYTES + 1];
     size_t part = len < PREFIX_BYTES ? len : PREFIX_BYTES;
     char device[ID_MAX + 1];
     uint64_t position, epoch, first, last;
     unsigned lane, hop;
+    int end = -1;
+    struct sink_mark *mark = NULL;
     memcpy(prefix, line, part); /* sscanf measures its whole input; a line may have megabytes */
     prefix[part] = '\0';
     if (sscanf(prefix,
                "{\"lane\":%u,\"position\":%" SCNu64 ",\"device\":\"%64[A-Za-z0-9_-]\",\"epoch\":\"%16" SCNx64
-               "\",\"first\":%" SCNu64 ",\"last\":%" SCNu64 ",\"hop\":%u",
-               &lane, &position, device, &epoch, &first, &last, &hop) != 7) {
+               "\",\"first\":%" SCNu64 ",\"last\":%" SCNu64 ",\"hop\":%u%n",
+               &lane, &position, device, &epoch, &first, &last, &hop, &end) != 7 ||
+        end < 0 || first > last) {
         return ERR_MALFORMED;
     }
-    return set_mark(f, device, epoch, lane, hop, last);
+    TRY(find_mark(f, device, epoch, lane, hop, &mark));
+    apply_line(mark, strncmp(prefix + end, jump, sizeof(jump) - 1) == 0 && last > mark->stream.hwm, first, last);
+    return OK;
 }
 
 /* A head that is only torn is, as far as it goes, the same, or zero where a sector was not written. */
 static bool is_torn_head(const char *line, size_t len)
 {
     for (size_t i = 0; i < len && i < sizeof(HEAD) - 1; i++) {
-        if (line[i] != HEAD[i] && line[i] != '\0') {
+        if (line[i] != HEAD[i] && line[i] != head_2[i] && line[i] != '\0') {
             return false;
         }
     }
@@ -318,10 +357,13 @@ enum err file_sink_rotate(struct file_sink *f, struct fault *reterr)
     buffer_put_str(&f->out, HEAD "\"streams\":[");
     const char *comma = "";
     for (struct sink_mark *m = f->marks.table; m != NULL; m = m->hh.next) {
+        char holes[SINK_HOLES_BYTES];
+        sink_holes_write(&m->holes, holes);
         buffer_printf(&f->out,
                       "%s{\"device\":\"%s\",\"epoch\":\"%016" PRIx64 "\","
-                      "\"lane\":%u,\"hop\":%u,\"hwm\":%" PRIu64 "}",
-                      comma, m->stream.device, m->stream.epoch, m->stream.lane, m->hop ? 1U : 0U, m->stream.hwm);
+                      "\"lane\":%u,\"hop\":%u,\"hwm\":%" PRIu64 "%s%s%s}",
+                      comma, m->stream.device, m->stream.epoch, m->stream.lane, m->hop ? 1U : 0U, m->stream.hwm,
+                      m->holes.count > 0 ? ",\"holes\":\"" : "", holes, m->holes.count > 0 ? "\"" : "");
         comma = ",";
         if (f->out.len > FILE_FLUSH_BYTES) {
             TRY(file_sink_flush(f));

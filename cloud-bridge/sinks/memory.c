@@ -10,6 +10,7 @@ struct stream {
     struct sink_mark_key key;
     struct sink_stream stream;
     bool hop;
+    struct sink_holes holes;
     struct sink_row *rows;
     size_t count, cap;
     struct stream *next;
@@ -103,6 +104,28 @@ static enum err add_row(struct stream *s, const struct sink_row *row)
     return OK;
 }
 
+/* A hole is a row; what is filled is cut out of it. The last that holds first..last: the rest of a split stands
+ * behind. */
+static enum err cut_hole(struct stream *s, uint64_t first, uint64_t last)
+{
+    for (size_t i = s->count; i > 0; i--) {
+        struct sink_row *row = &s->rows[i - 1], above;
+        if (row->kind != SINK_GAP || row->reason != WEIR__V1__GAP_REASON__UPSTREAM_LOST || row->first > first ||
+            row->last < last) {
+            continue;
+        }
+        above = *row;
+        above.first = last + 1;
+        row->last = first - 1;
+        if (row->first > row->last) {
+            s->count--;
+            memmove(row, row + 1, (s->count - (i - 1)) * sizeof(*row));
+        }
+        return above.first <= above.last ? add_row(s, &above) : OK;
+    }
+    return ERR_CONFLICT;
+}
+
 static enum err count_reading(void *arg, const struct sink_reading *reading)
 {
     (void)reading;
@@ -136,8 +159,12 @@ static enum err write_item(struct memory *m, const struct sink_item *item)
                                 .reason = WEIR__V1__GAP_REASON__UPSTREAM_LOST};
         TRY(add_row(s, &lost));
     }
+    if (step.fill) {
+        TRY(cut_hole(s, step.first, step.last));
+    }
     struct sink_row row = {.first = step.first,
                            .last = step.last,
+                           .late = step.fill,
                            .kind = m->reader.kind,
                            .crc = crypt_crc32c(0, f->record.ptr, f->record.len)};
     if (m->reader.kind == SINK_GAP) {
@@ -166,6 +193,7 @@ static enum err memory_write(void *self, const struct sink_batch *batch, struct 
         struct stream *s = NULL;
         TRY(stream_of(m, mark, &s));
         s->stream = mark->stream;
+        s->holes = mark->holes;
     }
     sink_marks_settle(&m->marks);
     memcpy(m->disk->epoch, batch->epoch, sizeof(m->disk->epoch));
@@ -210,6 +238,7 @@ enum err sink_memory_open(struct sink_memory_disk *disk, struct sink *ret_sink)
         err = sink_marks_add(&m->marks, s->stream.device, s->stream.epoch, s->stream.lane, s->hop, &mark);
         if (err == OK) {
             mark->stream = s->stream;
+            mark->holes = s->holes;
         }
     }
     if (err != OK) {

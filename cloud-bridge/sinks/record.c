@@ -42,6 +42,8 @@ static enum sink_kind kind_of(const Weir__V1__Record *record)
         return SINK_SUPPRESSED;
     case WEIR__V1__RECORD__KIND_DESCRIBE:
         return SINK_DESCRIBE;
+    case WEIR__V1__RECORD__KIND_CURATED:
+        return SINK_CURATED;
     case WEIR__V1__RECORD__KIND__NOT_SET:
     case _WEIR__V1__RECORD__KIND__CASE_IS_INT_SIZE:
         break;
@@ -81,6 +83,8 @@ void sink_reader_read(struct sink_reader *r, struct slice record)
     arena_reset(&r->arena);
     r->kind = SINK_UNREAD;
     r->record = NULL;
+    r->block = NULL;
+    r->curated = NULL;
     r->schema = peek_schema(record);
     r->channels = r->samples = 0;
     if (wire_record_unpack(record, &r->arena, &unpacked) != OK) {
@@ -90,11 +94,20 @@ void sink_reader_read(struct sink_reader *r, struct slice record)
         return;
     }
     enum sink_kind kind = kind_of(unpacked);
-    if (kind == SINK_UNREAD || (kind == SINK_BLOCK && read_block(r, unpacked->block) != OK)) {
+    const Weir__V1__Curated *curated = kind == SINK_CURATED ? unpacked->curated : NULL;
+    const Weir__V1__Block *block = curated != NULL ? curated->block : kind == SINK_BLOCK ? unpacked->block : NULL;
+    if (kind == SINK_UNREAD || (block != NULL && read_block(r, block) != OK)) {
         return;
     }
+    r->block = block;
+    r->curated = curated;
     r->kind = kind;
     r->record = unpacked;
+}
+
+double sink_window_std(const Weir__V1__Window *w)
+{
+    return w->count > 1 ? sqrt(w->m2 / (double)(w->count - 1)) : 0;
 }
 
 double sink_value(int64_t multiple, double resolution)
@@ -109,7 +122,7 @@ double sink_value(int64_t multiple, double resolution)
 enum err sink_reader_foreach(const struct sink_reader *r, enum err (*fn)(void *arg, const struct sink_reading *reading),
                              void *arg)
 {
-    uint64_t wall_us = r->record->block->wall_us;
+    uint64_t wall_us = r->block != NULL ? r->block->wall_us : 0;
     for (size_t i = 0; i < r->samples; i++) {
         wall_us += (uint64_t)r->times[i]; /* may go back: then it wraps, as the sum of the device did */
         for (size_t c = 0; c < r->channels; c++) {
@@ -127,9 +140,9 @@ enum err sink_reader_foreach(const struct sink_reader *r, enum err (*fn)(void *a
     return OK;
 }
 
-void sink_reader_times(const struct sink_reader *r, uint64_t *ret_earliest_us, uint64_t *ret_latest_us)
+bool sink_reader_times(const struct sink_reader *r, uint64_t *ret_earliest_us, uint64_t *ret_latest_us)
 {
-    uint64_t wall_us = r->record->block->wall_us;
+    uint64_t wall_us = r->block != NULL ? r->block->wall_us : 0;
     *ret_earliest_us = UINT64_MAX;
     *ret_latest_us = 0;
     for (size_t i = 0; i < r->samples; i++) {
@@ -137,6 +150,12 @@ void sink_reader_times(const struct sink_reader *r, uint64_t *ret_earliest_us, u
         *ret_earliest_us = min_u64(*ret_earliest_us, wall_us);
         *ret_latest_us = max_u64(*ret_latest_us, wall_us);
     }
+    for (size_t i = 0; r->curated != NULL && i < r->curated->n_window; i++) {
+        const Weir__V1__Window *w = r->curated->window[i];
+        *ret_earliest_us = min_u64(*ret_earliest_us, w->start_us);
+        *ret_latest_us = max_u64(*ret_latest_us, w->start_us + w->length_us);
+    }
+    return *ret_earliest_us != UINT64_MAX;
 }
 
 /* Days to civil date: H. Hinnant, "chrono-compatible low-level date algorithms" (civil_from_days). gmtime_r reads the
@@ -197,6 +216,8 @@ const char *sink_kind_name(enum sink_kind kind)
         return "suppressed";
     case SINK_DESCRIBE:
         return "describe";
+    case SINK_CURATED:
+        return "curated";
     case SINK_UNREAD:
         return "unread";
     }
@@ -214,6 +235,8 @@ const char *sink_reason_name(Weir__V1__GapReason reason)
         return "receiver_lost";
     case WEIR__V1__GAP_REASON__UPSTREAM_LOST:
         return "upstream_lost";
+    case WEIR__V1__GAP_REASON__DEAD_LETTER:
+        return "dead_letter";
     case _WEIR__V1__GAP_REASON_IS_INT_SIZE:
         break;
     }

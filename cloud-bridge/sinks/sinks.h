@@ -4,13 +4,13 @@
  *
  * A sink gets batches in spool order per lane and commits the rows, the streams' high-water marks and its positions
  * in one transaction; on opening it says how far it is. It is also idempotent by (device, epoch, number): what is
- * at or below a stream's mark is skipped, a jump is recorded as a gap (UPSTREAM_LOST), of a range only the new part
- * counts. write() runs on the sink's own worker. A slow or dead sink delays itself alone; the spool is trimmed
- * behind the slowest. Streams of a hop itself (proto/receive: device = gateway) have jumps by nature; none are
- * recorded in them.
+ * at or below a stream's mark is skipped, a jump is recorded as a gap (UPSTREAM_LOST) that what comes late still fills
+ * (module.h, holes), of a range only the new part counts. write() runs on the sink's own worker. A slow or dead sink
+ * delays itself alone; the spool is trimmed behind the slowest. Streams of a hop itself (proto/receive: device =
+ * gateway) have jumps by nature; none are recorded in them.
  *
- * A new sink: one file with three functions (sink_ops), opened in bridged/main.c. sinks_internal.h has what they
- * share: the marks (what is new in an item, what was jumped over) and the reading of records.
+ * A new sink: three functions (sink_ops). module.h is the contract of one that is loaded, and has what all share: the
+ * marks (what is new in an item, what was jumped over, what fills a hole late) and the reading of records.
  */
 #ifndef CLOUD_BRIDGE_SINKS_SINKS_H
 #define CLOUD_BRIDGE_SINKS_SINKS_H
@@ -27,12 +27,22 @@ struct sink_item {
     uint64_t position;           /* in the bridge's spool */
     struct wire_forward forward; /* borrowed until write returns; first > last: the entry could not be read (damaged in
                                   * the spool); whose it was shows as a jump in its stream */
+    bool replay;                 /* from the dead letters (module.h, sink_item_step) */
+};
+enum { SINK_REASON_MAX = 200, SINK_REFUSALS_MAX = 64 };
+struct sink_refusals { /* what write() can never take (module.h, sink_refuse) */
+    size_t count;
+    struct sink_refusal {
+        size_t index; /* of the item */
+        char reason[SINK_REASON_MAX];
+    } items[SINK_REFUSALS_MAX];
 };
 struct sink_batch {
     struct sink_item *items;
     size_t count;
     uint64_t epoch[INBOX_LANES];    /* of the bridge's spool lanes */
     uint64_t position[INBOX_LANES]; /* reached when this batch is committed */
+    struct sink_refusals *refusals; /* NULL: nobody listens */
 };
 struct sink_stream { /* one row of the ledger */
     char device[ID_MAX + 1];
@@ -44,14 +54,32 @@ struct sink_ops {
     /* On the worker's thread. Durable when it returns OK; after anything else nothing of the batch counts and the
      * same records come again, perhaps in other batches. */
     enum err (*write)(void *sink, const struct sink_batch *batch, struct fault *reterr);
-    /* Position durable in the sink for this spool epoch; 0 when unknown. Called once, before the worker has work. */
+    /* A server that may be away: position is asked on the worker's thread, until it answers. Otherwise it is asked on
+     * the loop's thread, and the start fails with it. */
+    bool remote;
+    /* Position durable in the sink for this spool epoch; 0 when unknown. Called before the first write. NULL: the sink
+     * cannot keep one, the bridge does in its store: what was written last may come again after a crash of either. */
     enum err (*position)(void *sink, const uint64_t epoch[INBOX_LANES], uint64_t ret_position[INBOX_LANES]);
     /* After the worker has ended. */
     void (*close)(void *sink);
+    /* A sentence about the last position() that failed, valid until the next call; may be NULL. */
+    const char *(*why)(void *sink);
+    /* For a server that acknowledges before it is on its disk (sink.settle_us > 0, position NULL). On the worker's
+     * thread;
+     * OK: the server is the same process that has taken every write since the last failure. Else all that is not
+     * settled is written again. */
+    enum err (*alive)(void *sink, struct fault *reterr);
+    /* On the worker's thread, every few seconds between the writes: for what a sink does by time though no record
+     * comes.
+     * now_us is the loop's monotonic clock. May be NULL. */
+    enum err (*tick)(void *sink, int64_t now_us, struct fault *reterr);
 };
 struct sink {
     const struct sink_ops *ops;
     void *self; /* owned */
+    char name[ID_MAX + 1]; /* in this bridge; "" = ops->name */
+    int64_t settle_us;     /* what was written so long ago to a server that is alive is on its disk; 0 = at once */
+    unsigned lag_max_pct;  /* of the store's cap: above it records are given up for this sink (sinks_new); 0 = never */
 };
 /* SQLite: tables and the views `readings` (device, ts, channel, value, unit, ...), `events`, `healths`, `gaps`.
  * path is created. ERR_UNSUPPORTED: written by a later version. ERR_CONFLICT: not a database of ours. ERR_IO. */
@@ -90,6 +118,7 @@ enum sink_kind {
     SINK_GAP,
     SINK_SUPPRESSED,
     SINK_DESCRIBE,
+    SINK_CURATED, /* a block as a gateway's rules left it, and windows */
     SINK_UNREAD /* of a kind or schema that this program does not know, or damaged: kept as it came */
 };
 const char *sink_kind_name(enum sink_kind kind);
@@ -98,6 +127,7 @@ struct sink_row {
     enum sink_kind kind;
     Weir__V1__GapReason reason; /* of a gap */
     uint32_t crc;               /* CRC-32C of the record's bytes; 0 for a jump's gap */
+    bool late;                  /* it filled a hole (module.h): it stands behind higher numbers */
 };
 /* Per stream in the order of its first row; rows in the order of their commit. */
 void sink_memory_foreach(struct sink_memory_disk *disk,
@@ -105,11 +135,21 @@ void sink_memory_foreach(struct sink_memory_disk *disk,
                                     size_t count),
                          void *arg);
 
-/* The drain: reads the spool, writes to the sinks, trims behind the slowest. */
+/* The drain: reads the spool, writes to the sinks, trims behind the slowest.
+ *
+ * A sink that is away holds the spool back. While that is less than its lag_max_pct of the store it holds up nobody.
+ * Above, if another sink is further, the oldest records are given up for it: logged, counted, and declared as gaps
+ * (OVERFLOW) in it, stream by stream, before anything else when it is back (owed.c). A sink that is alone gives up
+ * nothing: then the bridge takes nothing in until there is room, and the gateways keep it. */
 struct sinks;
+struct dead;
 struct sinks_handlers {
     struct store_batch *(*batch)(void *arg); /* for trims */
     void *arg;
+    /* May be NULL, as in virtual time: then nothing is given up, and a sink that refuses a record fails for good. */
+    struct store *store;
+    unsigned table;    /* of the store: sinks_internal.h, dead.h */
+    struct dead *dead; /* borrowed */
 };
 /* sinks (count >= 1) are owned from here on, also on failure. Asks each for its position. A sink that knows more of
  * a spool lane than the spool does shows that the spool was restored from an old image: sinks_ahead. */
@@ -129,12 +169,25 @@ bool sinks_idle(const struct sinks *sinks);
 /* Begins no more writes. */
 void sinks_stop(struct sinks *sinks);
 size_t sinks_count(const struct sinks *sinks);
+/* Puts into batch what sinks_new must find about sinks that cannot tell their position at the start. After the lanes'
+ * epochs are durable. ERR_NOMEM, ERR_IO. */
+enum err sinks_prepare(struct store *store, struct store_batch *batch, unsigned table, const struct sink *sinks,
+                       size_t count, struct spool *const spools[INBOX_LANES]) MUST_CHECK;
+/* Offers a dead letter to its sink again: removed when the sink has taken it, a new letter when it refuses it again.
+ * ERR_NOT_FOUND: no such letter, or its sink is not there any more. ERR_AGAIN: one is under way. */
+enum err sinks_replay(struct sinks *sinks, uint64_t id) MUST_CHECK;
 struct sinks_stats {
-    const char *name;
+    const char *name, *type;
     uint64_t records; /* of committed batches */
     uint64_t batches, failures, unreadable;
     uint64_t position[INBOX_LANES]; /* of this sink */
     bool failing;                   /* the last write failed; it is tried again */
+    bool known;                     /* it has told its position */
+    uint64_t waiting;               /* positions that it has not */
+    uint64_t unsettled;             /* positions that it has and may still lose (sink.settle_us) */
+    uint64_t waiting_since_us;      /* when the oldest of them came to the first gateway, wall clock; 0 = unknown */
+    uint64_t given_up, owed;        /* records given up since the start; streams whose gap is not declared yet */
+    uint64_t refused;               /* records that went to the dead letters since the start */
     char last_error[200];
 };
 void sinks_stats(struct sinks *sinks, size_t index, struct sinks_stats *ret_stats);

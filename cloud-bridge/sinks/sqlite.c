@@ -33,7 +33,12 @@ enum statement {
     ADD_EVENT,
     ADD_HEALTH,
     ADD_GAP,
+    FIND_HOLES,
+    SPLIT_HOLE,
+    SHRINK_HOLE,
+    DROP_HOLE,
     ADD_SUPPRESSED,
+    ADD_WINDOW,
     ADD_UNREAD,
     STATEMENTS
 };
@@ -64,8 +69,18 @@ static const char *const statements[STATEMENTS] = {
     [ADD_HEALTH] = "insert or ignore into health(stream, number, ts, uptime_s, rss_bytes, store_used_bytes,"
                    " store_cap_bytes, records, gaps, connects, samples) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [ADD_GAP] = "insert or ignore into gap(stream, first, last, reason, ts) values(?, ?, ?, ?, ?)",
+    /* the holes are the newest of these rows */
+    [FIND_HOLES] =
+        "select first, last from gap where stream = ? and reason = 'upstream_lost' order by first desc limit ?",
+    [SPLIT_HOLE] = "insert into gap(stream, first, last, reason, ts) select stream, ?, last, reason, ts from gap"
+                   " where stream = ? and first = ? and reason = 'upstream_lost'",
+    [SHRINK_HOLE] = "update gap set last = ? where stream = ? and first = ? and reason = 'upstream_lost'",
+    [DROP_HOLE] = "delete from gap where stream = ? and first = ? and reason = 'upstream_lost'",
     [ADD_SUPPRESSED] = "insert or ignore into suppressed_range(stream, first, last, rule, rule_version)"
                        " values(?, ?, ?, ?, ?)",
+    [ADD_WINDOW] = "insert or ignore into \"window\"(device, ts, stream, number, idx, set_id, channel, rule, length_us,"
+                   " count, mean, m2, min, max, sketch, partial, late, rules)"
+                   " values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [ADD_UNREAD] = "insert or ignore into unread(stream, first, last, schema, record) values(?, ?, ?, ?, ?)",
 };
 
@@ -142,6 +157,24 @@ static enum err device_id(struct sqlite *s, const char *name, int64_t *ret_id)
     return OK;
 }
 
+static enum err load_holes(struct sqlite *s, struct sink_mark *m)
+{
+    struct query q = query_of(s->stmt[FIND_HOLES]);
+    struct sink_hole found[SINK_HOLES];
+    unsigned count = 0;
+    enum err err;
+    query_i64(&q, m->id);
+    query_i64(&q, SINK_HOLES);
+    while ((err = query_row(&q)) == OK) {
+        found[count++] = (struct sink_hole){.first = (uint64_t)sqlite3_column_int64(q.stmt, 0),
+                                            .last = (uint64_t)sqlite3_column_int64(q.stmt, 1)};
+    }
+    for (unsigned i = count; err == ERR_NOT_FOUND && i > 0; i--) {
+        sink_holes_add(&m->holes, found[i - 1].first, found[i - 1].last);
+    }
+    return err == ERR_NOT_FOUND ? OK : err;
+}
+
 static enum err load_mark(struct sqlite *s, const struct wire_forward *f, int64_t device, struct sink_mark **ret_mark)
 {
     struct query q = query_of(s->stmt[FIND_STREAM]);
@@ -161,7 +194,7 @@ static enum err load_mark(struct sqlite *s, const struct wire_forward *f, int64_
         m->stream.suppressed = (uint64_t)sqlite3_column_int64(q.stmt, 8);
     }
     query_end(&q);
-    return err;
+    return err == OK && !(*ret_mark)->hop ? load_holes(s, *ret_mark) : err;
 }
 
 static enum err find_mark(struct sqlite *s, const struct wire_forward *f, struct sink_mark **ret_mark)
@@ -205,6 +238,26 @@ static enum err add_gap(struct place *p, uint64_t first, uint64_t last, const ch
     return query_run(&q);
 }
 
+/* The hole's row becomes what is left of it: a part above, a part below, or nothing. */
+static enum err cut_hole(struct place *p)
+{
+    const struct sink_step *step = &p->step;
+    if (step->last < step->hole.last) {
+        struct query q = query_of(p->s->stmt[SPLIT_HOLE]);
+        query_u64(&q, step->last + 1);
+        query_i64(&q, p->mark->id);
+        query_u64(&q, step->hole.first);
+        TRY(query_run(&q));
+    }
+    struct query q = query_of(p->s->stmt[step->first > step->hole.first ? SHRINK_HOLE : DROP_HOLE]);
+    if (step->first > step->hole.first) {
+        query_u64(&q, step->first - 1);
+    }
+    query_i64(&q, p->mark->id);
+    query_u64(&q, step->hole.first);
+    return query_run(&q);
+}
+
 /* Bindings outlive a reset: what is the same for the whole block is bound once. */
 enum { READING_PER_RECORD = 5, READING_TS = 5, READING_IDX = 7 };
 
@@ -229,7 +282,7 @@ static enum err add_reading(void *arg, const struct sink_reading *reading)
 
 static enum err add_block(struct place *p)
 {
-    const Weir__V1__Block *block = p->s->reader.record->block;
+    const Weir__V1__Block *block = p->s->reader.block;
     struct query q = query_of(p->s->stmt[ADD_READING]);
     query_i64(&q, p->mark->device_id);
     query_i64(&q, p->mark->id);
@@ -316,6 +369,42 @@ static enum err add_suppressed(struct place *p)
     return query_run(&q);
 }
 
+static enum err add_window(struct place *p, const Weir__V1__Window *w, size_t idx)
+{
+    const Weir__V1__Curated *curated = p->s->reader.curated;
+    char ts[SINK_TIME_BYTES];
+    struct query q = query_of(p->s->stmt[ADD_WINDOW]);
+    sink_time(w->start_us, ts);
+    query_i64(&q, p->mark->device_id);
+    query_text(&q, ts);
+    query_i64(&q, p->mark->id);
+    query_u64(&q, p->step.last);
+    query_i64(&q, (int64_t)idx);
+    query_i64(&q, curated->set);
+    query_i64(&q, w->channel);
+    query_text(&q, w->rule);
+    query_u64(&q, w->length_us);
+    query_u64(&q, w->count);
+    query_f64(&q, w->mean);
+    query_f64(&q, w->m2);
+    query_f64(&q, w->min);
+    query_f64(&q, w->max);
+    query_blob(&q, slice_of(w->sketch.data, w->sketch.len));
+    query_i64(&q, w->partial);
+    query_u64(&q, w->late);
+    query_hex(&q, curated->rules);
+    return query_run(&q);
+}
+
+static enum err add_curated(struct place *p)
+{
+    const Weir__V1__Curated *curated = p->s->reader.curated;
+    for (size_t i = 0; i < curated->n_window; i++) {
+        TRY(add_window(p, curated->window[i], i));
+    }
+    return p->s->reader.block != NULL ? add_block(p) : OK;
+}
+
 static enum err add_unread(struct place *p)
 {
     struct query q = query_of(p->s->stmt[ADD_UNREAD]);
@@ -345,6 +434,8 @@ static enum err add_content(struct place *p)
         return add_suppressed(p);
     case SINK_DESCRIBE:
         return add_describe(p);
+    case SINK_CURATED:
+        return add_curated(p);
     case SINK_UNREAD:
         return add_unread(p);
     }
@@ -357,8 +448,8 @@ static enum err add_record(struct place *p, bool *ret_new)
     const struct sink_reader *r = &p->s->reader;
     uint64_t from_us = p->forward->received_us, to_us = p->forward->received_us;
     char ts[SINK_TIME_BYTES], ts_end[SINK_TIME_BYTES];
-    if (r->kind == SINK_BLOCK) {
-        sink_reader_times(r, &from_us, &to_us);
+    if (!sink_reader_times(r, &from_us, &to_us)) {
+        from_us = to_us = p->forward->received_us;
     }
     sink_time(from_us, ts);
     sink_time(to_us, ts_end);
@@ -391,13 +482,16 @@ static enum err write_item(struct sqlite *s, const struct wire_forward *f)
         TRY(add_gap(&p, p.step.lost_first, p.step.lost_last, sink_reason_name(WEIR__V1__GAP_REASON__UPSTREAM_LOST),
                     f->received_us));
     }
+    if (p.step.fill) {
+        TRY(cut_hole(&p));
+    }
     sink_reader_read(&s->reader, f->record);
     TRY(add_record(&p, &is_new));
     if (is_new) {
         TRY(add_content(&p));
         sink_mark_take(&s->marks, p.mark, &p.step, f, s->reader.kind, p.readings);
     } else {
-        p.mark->stream.hwm = p.step.last;
+        sink_mark_move(p.mark, &p.step);
     }
     return OK;
 }
@@ -486,8 +580,8 @@ static enum err prepare_db(struct sqlite *s, struct fault *reterr)
     s->file[FILE_DB] = file_id(path);
     (void)sqlite3_extended_result_codes(s->db, 1);
     (void)sqlite3_busy_timeout(s->db, 5000); /* a reader that checkpoints, a person with a shell */
-    /* Every device has a page of `reading` that it writes to: 16 MiB hold those of 4,000. A longer log (16 MiB) is copied
-     * back less often. */
+    /* Every device has a page of `reading` that it writes to: 16 MiB hold those of 4,000. A longer log (16 MiB) is
+     * copied back less often. */
     if (sqlite3_exec(s->db, "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = off;"
                      "pragma cache_size = -16384; pragma wal_autocheckpoint = 4000", NULL, NULL, NULL) != SQLITE_OK) {
         return sqlite_fault(reterr, s->db, path);

@@ -8,8 +8,8 @@
 #include "cloud-bridge/sinks/sinks_internal.h"
 #include "cloud-bridge/sinks/sqlite_internal.h"
 
-enum { TAIL_MAX = 10000, ROW_BITS = 16, CHANNEL_BITS = 6 };
-_Static_assert(BLOCK_SAMPLES_MAX * BLOCK_CHANNELS_MAX == 1 << ROW_BITS, "a reading's place fits ROW_BITS");
+enum { TAIL_MAX = 10000, ROW_BITS = 17, CHANNEL_BITS = 6 };
+_Static_assert(BLOCK_SAMPLES_MAX * BLOCK_CHANNELS_MAX <= 1 << ROW_BITS, "a reading's place fits ROW_BITS");
 _Static_assert(BLOCK_CHANNELS_MAX == 1 << CHANNEL_BITS, "a channel fits CHANNEL_BITS");
 
 enum statement { LEDGER, LEDGER_OF, DEVICE, NEWEST, RECORDS, READINGS, STATEMENTS };

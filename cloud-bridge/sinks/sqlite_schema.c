@@ -14,6 +14,24 @@
 /* "WEIR" */
 #define APPLICATION_ID 0x57454952
 
+/* What version 2 brought. */
+static const char schema_windows[] =
+    "create table \"window\"("
+    "  device integer not null, ts text not null, stream integer not null, number integer not null,"
+    "  idx integer not null, set_id integer not null, channel integer not null, rule text not null,"
+    "  length_us integer not null, count integer not null, mean real not null, m2 real not null, min real not null,"
+    "  max real not null, sketch blob not null, partial integer not null, late integer not null, rules text not null,"
+    "  primary key(device, ts, stream, number, idx)) without rowid, strict;"
+    "create view windows as"
+    "  select d.name as device, w.ts as ts, w.length_us / 1e6 as seconds, coalesce(c.name, 'c' || w.channel) as "
+    "channel,"
+    "    c.unit as unit, w.rule as rule, w.count as count, w.mean as mean,"
+    "    case when w.count > 1 then sqrt(w.m2 / (w.count - 1)) else 0 end as std, w.min as min, w.max as max,"
+    "    case when w.count > 0 then sqrt(w.m2 / w.count + w.mean * w.mean) else 0 end as rms, w.partial as partial,"
+    "    w.late as late, w.rules as rules, s.epoch as epoch, w.number as number"
+    "  from \"window\" w join device d on d.id = w.device join stream s on s.id = w.stream"
+    "    left join channel c on c.device = w.device and c.set_id = w.set_id and c.idx = w.channel;";
+
 static const char schema[] =
     "create table device(id integer primary key, name text not null unique) strict;"
     "create table stream("
@@ -233,7 +251,8 @@ enum err sqlite_schema_apply(sqlite3 *db, const char *path, struct fault *reterr
     snprintf(mark, sizeof(mark), "pragma application_id = %d; pragma user_version = %d; commit", APPLICATION_ID,
              SQLITE_SINK_VERSION);
     if (sqlite3_exec(db, "begin immediate", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(db, schema, NULL, NULL, NULL) != SQLITE_OK ||
+        (version == 0 && sqlite3_exec(db, schema, NULL, NULL, NULL) != SQLITE_OK) ||
+        sqlite3_exec(db, schema_windows, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(db, mark, NULL, NULL, NULL) != SQLITE_OK) {
         return sqlite_fault(reterr, db, path);
     }

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A CSV file as columns of numbers with a time for each row.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <strings.h>
+
+#include "cloud-bridge/console/replay.h"
+#include "core/csv/csv.h"
+
+enum { LINE_BYTES = 64 * 1024, DECIMALS_MAX = 9 };
+
+struct reading {
+    FILE *in;
+    const char *path;
+    char line[LINE_BYTES + 2];
+    char separator;
+    size_t columns;
+    bool has_header, has_time; /* a first column of dates */
+    char *header;              /* owned; the header line, cut into cells */
+    char *names[CSV_COLUMNS_MAX];
+    struct column {
+        bool text, number;
+        int decimals;
+        double largest;
+    } column[CSV_COLUMNS_MAX];
+};
+
+static void reading_free(struct reading *g)
+{
+    if (g == NULL) {
+        return;
+    }
+    if (g->in != NULL) {
+        (void)fclose(g->in);
+    }
+    free(g->header);
+    free(g);
+}
+DEFINE_CLEANUP(struct reading, reading_free)
+
+void series_deinit(struct series *s)
+{
+    free(s->times);
+    for (size_t i = 0; i < s->channels; i++) {
+        free(s->channel[i].values);
+    }
+    *s = (struct series){.rows = 0};
+}
+
+/* The next line that is not blank; false at the end. */
+static bool next_line(struct reading *g)
+{
+    while (fgets(g->line, sizeof(g->line), g->in) != NULL) {
+        if (g->line[strspn(g->line, " \t\r\n")] != '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_header(char *const *cells, size_t count, bool decimal_comma)
+{
+    bool words = false;
+    for (size_t i = 0; i < count; i++) {
+        double value;
+        int decimals;
+        enum csv_cell kind = csv_number(cells[i], decimal_comma, &value, &decimals);
+        if (kind == CSV_NUMBER || csv_datetime(cells[i])) {
+            return false;
+        }
+        words |= kind == CSV_TEXT;
+    }
+    return words;
+}
+
+/* Separator, header. */
+static enum err read_head(struct reading *g, struct fault *reterr)
+{
+    char *cells[CSV_COLUMNS_MAX];
+    if (!next_line(g)) {
+        return fault_set(reterr, ERR_MALFORMED, "%s: the file is empty", g->path);
+    }
+    char *start = memcmp(g->line, "\xef\xbb\xbf", 3) == 0 ? g->line + 3 : g->line; /* byte order mark */
+    g->separator = csv_separator(start);
+    g->header = strdup(start);
+    if (g->header == NULL) {
+        return fault_set(reterr, ERR_NOMEM, "out of memory");
+    }
+    if (csv_split(g->header, g->separator, cells, &g->columns) != OK) {
+        return fault_set(reterr, ERR_MALFORMED, "%s:1: not a line of at most %d cells", g->path, CSV_COLUMNS_MAX);
+    }
+    g->has_header = is_header(cells, g->columns, g->separator == ';');
+    memcpy(g->names, cells, g->columns * sizeof(*cells));
+    if (!g->has_header) {
+        rewind(g->in);
+    }
+    return OK;
+}
+
+/* What kinds of cells the columns have, over the whole file. */
+static void survey(struct reading *g, struct series *s)
+{
+    char *cells[CSV_COLUMNS_MAX];
+    bool first = true;
+    while (next_line(g)) {
+        size_t count;
+        if (csv_split(g->line, g->separator, cells, &count) != OK || count != g->columns) {
+            s->bad++;
+            continue;
+        }
+        g->has_time |= first && csv_datetime(cells[0]);
+        first = false;
+        for (size_t i = 0; i < count; i++) {
+            struct column *c = &g->column[i];
+            double value;
+            int decimals;
+            enum csv_cell kind = csv_number(cells[i], g->separator == ';', &value, &decimals);
+            c->text |= kind == CSV_TEXT && !c->number;
+            s->bad += kind == CSV_TEXT && c->number;
+            if (kind == CSV_NUMBER) {
+                c->number = true;
+                c->decimals = decimals > c->decimals ? decimals : c->decimals;
+                c->largest = fmax(c->largest, fabs(value));
+            }
+        }
+    }
+}
+
+static double resolution_of(const struct column *c)
+{
+    int decimals = c->decimals < DECIMALS_MAX ? c->decimals : DECIMALS_MAX;
+    while (decimals > 0 && c->largest * pow(10, decimals) > 0x1p52) {
+        decimals--; /* more than a double can tell apart */
+    }
+    return 1 / pow(10, decimals);
+}
+
+static bool name_taken(const struct series *s, const char *name)
+{
+    bool taken = false;
+    for (size_t i = 0; i < s->channels; i++) {
+        taken |= strcmp(s->channel[i].name, name) == 0;
+    }
+    return taken;
+}
+
+/* As device/sense makes names fit. */
+static void fit_name(const struct series *s, const char *from, char to[48])
+{
+    char plain[48];
+    size_t len = 0;
+    for (; from[len] != '\0' && len < sizeof(plain) - 1; len++) {
+        bool fits = isalnum((unsigned char)from[len]) || strchr("_.-", from[len]) != NULL;
+        plain[len] = fits ? from[len] : '_';
+    }
+    plain[len] = '\0';
+    strcpy(to, len > 0 ? plain : "_");
+    for (unsigned n = 2; name_taken(s, to); n++) {
+        snprintf(to, 48, "%.40s_%u", plain, n);
+    }
+}
+
+static enum err add_channels(struct reading *g, struct series *s, struct fault *reterr)
+{
+    static const char *const times[] = {"datetime", "timestamp", "time", "date", "ts"};
+    for (size_t i = 0; g->has_header && i < COUNT_OF(times); i++) {
+        g->column[0].text |= strcasecmp(g->names[0], times[i]) == 0;
+    }
+    for (size_t i = 0; i < g->columns; i++) {
+        char number[32];
+        snprintf(number, sizeof(number), "channel_%zu", i + 1);
+        if (!g->column[i].number || g->column[i].text || (i == 0 && g->has_time)) {
+            continue;
+        }
+        if (s->channels == BLOCK_CHANNELS_MAX) {
+            return fault_set(reterr, ERR_MALFORMED, "%s: more than %d columns of numbers", g->path, BLOCK_CHANNELS_MAX);
+        }
+        struct series_channel *c = &s->channel[s->channels];
+        fit_name(s, g->has_header ? g->names[i] : number, c->name);
+        c->resolution = resolution_of(&g->column[i]);
+        c->column = i;
+        s->channels++;
+    }
+    return s->channels > 0 ? OK : fault_set(reterr, ERR_MALFORMED, "%s: no column of numbers", g->path);
+}
+
+static enum err reserve(struct series *s)
+{
+    if (s->rows < s->cap) {
+        return OK;
+    }
+    size_t cap = s->cap == 0 ? 1024 : 2 * s->cap;
+    int64_t *times = realloc(s->times, cap * sizeof(*times));
+    if (times == NULL) {
+        return ERR_NOMEM;
+    }
+    s->times = times;
+    for (size_t i = 0; i < s->channels; i++) {
+        double *values = realloc(s->channel[i].values, cap * sizeof(*values));
+        if (values == NULL) {
+            return ERR_NOMEM;
+        }
+        s->channel[i].values = values;
+    }
+    s->cap = cap;
+    return OK;
+}
+
+static enum err read_rows(struct reading *g, struct series *s)
+{
+    char *cells[CSV_COLUMNS_MAX];
+    size_t count;
+    while (next_line(g)) {
+        if (csv_split(g->line, g->separator, cells, &count) != OK || count != g->columns) {
+            continue;
+        }
+        TRY(reserve(s));
+        int64_t *t = &s->times[s->rows];
+        if (!g->has_time) {
+            *t = s->rows == 0 ? 0 : t[-1] + SECOND_US;
+        } else if (!csv_time(cells[0], t)) {
+            s->bad++; /* a time made up would stand in windows that never were */
+            continue;
+        }
+        for (size_t i = 0; i < s->channels; i++) {
+            struct series_channel *c = &s->channel[i];
+            double value;
+            int decimals;
+            bool number = csv_number(cells[c->column], g->separator == ';', &value, &decimals) == CSV_NUMBER;
+            c->values[s->rows] = number ? value : NAN;
+        }
+        s->rows++;
+    }
+    return OK;
+}
+
+enum err series_read(const char *path, struct series *ret_series, struct fault *reterr)
+{
+    *ret_series = (struct series){.rows = 0};
+    CLEANUP(reading_freep) struct reading *g = calloc(1, sizeof(*g));
+    if (g == NULL) {
+        return fault_set(reterr, ERR_NOMEM, "out of memory");
+    }
+    g->path = path;
+    g->in = fopen(path, "re");
+    if (g->in == NULL) {
+        return fault_set(reterr, ERR_NOT_FOUND, "%s: %s", path, strerror(errno));
+    }
+    TRY(read_head(g, reterr));
+    survey(g, ret_series);
+    TRY(add_channels(g, ret_series, reterr));
+    rewind(g->in);
+    if (g->has_header) {
+        (void)next_line(g);
+    }
+    return read_rows(g, ret_series) == OK ? OK : fault_set(reterr, ERR_NOMEM, "out of memory");
+}
