@@ -6,7 +6,8 @@
 #include "simulators/trial/plan_words.h"
 
 const char *const plan_kinds[PLAN_KIND_COUNT] = {"crash", "link",   "messages", "broker",  "clock", "disk",
-                                                 "sink",  "period", "snapshot", "restore", "wipe",  "alarm"};
+                                                 "sink",  "period", "snapshot", "restore", "wipe",  "alarm",
+                                                 "rules"};
 const struct plan_word plan_links[] = {{"down", BUS_LINK_DOWN},
                                        {"silent", BUS_LINK_SILENT},
                                        {"deaf", BUS_LINK_DEAF},
@@ -14,6 +15,11 @@ const struct plan_word plan_links[] = {{"down", BUS_LINK_DOWN},
                                        {NULL, 0}};
 const struct plan_word plan_disks[] = {{"full", STORE_DISK_FULL}, {"eio", STORE_DISK_EIO}, {NULL, 0}};
 const struct plan_word plan_sinks[] = {{"fails", WORLD_SINK_FAILS}, {"deaf", WORLD_SINK_DEAF}, {NULL, 0}};
+const struct plan_word plan_rules[] = {{"none", WORLD_RULES_NONE},
+                                       {"thin", WORLD_RULES_THIN},
+                                       {"windows", WORLD_RULES_WINDOWS},
+                                       {"capture", WORLD_RULES_CAPTURE},
+                                       {NULL, 0}};
 const struct plan_unit plan_units[] = {{"d", DAY_US}, {"h", HOUR_US}, {"min", MINUTE_US}, {"s", SECOND_US},
                                        {"ms", MS_US}, {"us", 1},      {NULL, 0}};
 
@@ -24,7 +30,16 @@ const char *plan_kind_name(enum plan_kind kind)
 
 bool plan_lasts(enum plan_kind kind)
 {
-    return kind <= PLAN_PERIOD;
+    return kind <= PLAN_PERIOD || kind == PLAN_RULES;
+}
+
+bool plan_knows_rules(const struct plan *plan)
+{
+    bool rules = plan->world.line_rules != WORLD_RULES_NONE || plan->world.site_rules != WORLD_RULES_NONE;
+    for (size_t i = 0; i < plan->count && !rules; i++) {
+        rules = plan->entries[i].kind == PLAN_RULES;
+    }
+    return rules;
 }
 
 /* ---- the list ---- */
@@ -102,6 +117,8 @@ bool plan_has(const struct plan *plan, const struct plan_entry *entry)
     case PLAN_CLOCK:
     case PLAN_DISK:
         return device || gateway;
+    case PLAN_RULES:
+        return gateway && !bridge;
     case PLAN_SNAPSHOT:
     case PLAN_RESTORE:
     case PLAN_WIPE:
@@ -154,6 +171,9 @@ static void print_entry(const struct plan_entry *e, struct buffer *out)
     if (e->kind == PLAN_CLOCK || e->kind == PLAN_PERIOD) {
         print_named(out, "to", e->value);
     }
+    if (e->kind == PLAN_RULES) {
+        buffer_printf(out, " to %s", word_of(plan_rules, e->value));
+    }
     if (plan_lasts(e->kind)) {
         print_named(out, "for", e->for_us);
     }
@@ -176,12 +196,17 @@ static void print_entry(const struct plan_entry *e, struct buffer *out)
 void plan_print(const struct plan *plan, struct buffer *out)
 {
     const struct world_options *o = &plan->world;
-    buffer_printf(out, "weir-plan 1\nseed %llu\ndevices %u\nlines %u\nsite %s\nsamples %u\nchannels %u\n",
-                  (unsigned long long)o->seed, o->devices, o->lines, o->site ? "yes" : "no", o->samples, o->channels);
+    buffer_printf(out, "weir-plan %d\nseed %llu\ndevices %u\nlines %u\nsite %s\nsamples %u\nchannels %u\n",
+                  plan_knows_rules(plan) ? 2 : 1, (unsigned long long)o->seed, o->devices, o->lines,
+                  o->site ? "yes" : "no", o->samples, o->channels);
     buffer_printf(out, "device-store %llu\nbulk %llu\ngateway-store %llu\nbridge-store %llu\nmistake %s",
                   (unsigned long long)o->device_store_bytes, (unsigned long long)o->bulk_bytes,
                   (unsigned long long)o->gateway_store_bytes, (unsigned long long)o->bridge_store_bytes,
                   world_mistake_name(o->mistake));
+    if (plan_knows_rules(plan)) {
+        buffer_printf(out, "\nline-rules %s\nsite-rules %s\nring %llu", word_of(plan_rules, o->line_rules),
+                      word_of(plan_rules, o->site_rules), (unsigned long long)o->ring_bytes);
+    }
     const struct plan_word durations[] = {{"period", o->period_us},
                                           {"flush", o->flush_us},
                                           {"device-flush", o->device_flush_us},

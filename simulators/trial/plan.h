@@ -2,10 +2,11 @@
 /*
  * plan - a world and what is done to it, as data: made from a seed, written as text, read back, cut down.
  *
- *   weir-plan 1                                    first line
+ *   weir-plan 2                                    first line; 1: a plan that knows no rules
  *   seed 7                                         of the world's chances (jitter, epochs, boots)
  *   devices 3       lines 2        site yes        period 1s      samples 10     channels 2      length 10min
  *   flush 2ms       device-flush 5ms               commit-delay 0us              mistake none
+ *   line-rules thin|windows|capture|none           site-rules ...         ring 65536          (2 only)
  *   device-store 4194304           bulk 0          gateway-store 268435456       bridge-store 268435456
  *   at 12345678us crash line-1 for 3s step 7 commits 1   7 events later; the first commit under way was durable
  *   at 15s crash * for 1s                          the power of the whole plant; also device-*
@@ -16,6 +17,7 @@
  *   at 60s disk site1 full|eio for 30s
  *   at 70s sink fails|deaf for 10s                 deaf: commits, and says that it failed
  *   at 80s period device-1 to 100ms for 1min
+ *   at 85s rules line-1 to none|thin|windows|capture for 1min             (2 only) then those of the settings again
  *   at 90s snapshot device-1    restore device-1    wipe line-1    alarm device-*
  *
  * One setting a line; durations are whole numbers with us, ms, s, min, h or d. "#" begins a comment. `step N` may
@@ -40,18 +42,19 @@ enum plan_kind {
     PLAN_RESTORE,
     PLAN_WIPE,
     PLAN_ALARM,
+    PLAN_RULES, /* the last: the seeds of plans without rules stay what they are */
     PLAN_KIND_COUNT
 };
 const char *plan_kind_name(enum plan_kind kind);
 
 struct plan_entry {
     int64_t at_us;
-    int64_t for_us; /* crash, link, messages, broker, clock, disk, sink, period */
+    int64_t for_us; /* crash, link, messages, broker, clock, disk, sink, period, rules */
     unsigned step;  /* so many events after at_us */
     enum plan_kind kind;
     char target[WORLD_NAME_MAX]; /* node, or hub (messages, broker); empty: sink */
     int64_t value; /* crash: commits; link: enum bus_link; disk: enum store_disk_mode; sink: enum world_sink; clock,
-                    * period: us */
+                    * period: us; rules: enum world_rules */
     struct bus_faults faults; /* messages */
 };
 enum { PLAN_ENTRIES_MAX = 2000, PLAN_DEVICES_MAX = 64 };

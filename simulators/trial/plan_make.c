@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The plan of a seed. Sizes are chosen so that a seed takes a few ten milliseconds, faults so that they overlap. What
- * the protocol does not promise (core/window/window.h, "What remains") is left out: stores go back in one tier only, so
- * that a sender and its receiver never do together, an image is restored at most once, and every alarm lane has a
- * number before an image is taken.
+ * the protocol does not promise (core/window/window.h, "What remains") is left out: stores go back in one tier
+ * only, so that a sender and its receiver never do together, an image is restored at most once, and every alarm
+ * lane has a number before an image is taken.
  */
 #include <stdio.h>
 
@@ -178,6 +178,11 @@ static struct plan_entry make_entry(struct chance *c, const struct plan *p, enum
     case PLAN_ALARM:
         name_of(c, o, TIER_DEVICE, e.target);
         break;
+    case PLAN_RULES:
+        name_of(c, o, one_in(c, 3) ? TIER_SITE : TIER_LINE, e.target);
+        e.value = (int64_t)below(c, WORLD_RULES_COUNT);
+        e.for_us = spread(c, SECOND_US, 3 * MINUTE_US * scale);
+        break;
     case PLAN_SNAPSHOT:
     case PLAN_RESTORE:
     case PLAN_WIPE:
@@ -322,6 +327,32 @@ static enum err add_images(struct chance *c, struct plan *p)
     return OK;
 }
 
+/* Rules for the gateways of some worlds, and changes of them, close to other faults. From chances of their own:
+ * what else a seed draws does not depend on them. */
+static enum err add_rules(struct plan *p, uint64_t seed)
+{
+    struct chance c = {.state = mix_u64(seed ^ UINT64_C(0x52756c6573))};
+    struct world_options *o = &p->world;
+    if (!one_in(&c, 3)) {
+        return OK;
+    }
+    unsigned where = (unsigned)below(&c, 4); /* lines, site, both, none at first */
+    o->line_rules = where == 0 || where == 2 || !o->site ? 1 + (enum world_rules)below(&c, WORLD_RULES_COUNT - 1) : 0;
+    o->site_rules = o->site && (where == 1 || where == 2) ? 1 + (enum world_rules)below(&c, WORLD_RULES_COUNT - 1) : 0;
+    o->ring_bytes = one_in(&c, 4) ? 0 : (uint64_t)spread(&c, 16 << 10, 1 << 20);
+    unsigned changes = one_in(&c, 2) ? 0 : 1 + (unsigned)below(&c, 6);
+    size_t others = p->count;
+    for (unsigned i = 0; i < changes; i++) {
+        struct plan_entry e = make_entry(&c, p, PLAN_RULES);
+        if (others > 0 && one_in(&c, 2)) {
+            const struct plan_entry *near = &p->entries[below(&c, others)];
+            e.at_us = max_i64(near->at_us + (one_in(&c, 2) ? 1 : -1) * spread(&c, MS_US, 5 * SECOND_US), 0);
+        }
+        TRY(plan_add(p, &e));
+    }
+    return OK;
+}
+
 /* Entries of the same time keep their order. */
 static void sort_by_time(struct plan *p)
 {
@@ -344,6 +375,7 @@ enum err plan_make(uint64_t seed, enum world_mistake mistake, struct plan *ret_p
     enum err err = add_faults(&c, &p);
     err = err == OK && one_in(&c, 4) ? add_storm(&c, &p) : err;
     err = err == OK ? add_images(&c, &p) : err;
+    err = err == OK ? add_rules(&p, seed) : err;
     if (err != OK) {
         plan_deinit(&p);
         return err;

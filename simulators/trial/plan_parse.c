@@ -13,7 +13,7 @@ enum { WORDS_MAX = 24, WORD_MAX_BYTES = 32, TEXT_MAX_BYTES = 1 << 20 };
 struct reader {
     struct plan *plan;
     struct fault *fault;
-    unsigned line;
+    unsigned line, version;
     char words[WORDS_MAX][WORD_MAX_BYTES];
     size_t count, at;
 };
@@ -164,6 +164,12 @@ static enum err setting_word(struct reader *r, const char *name)
         o->site = site != 0;
         return OK;
     }
+    if (r->version > 1 && (strcmp(name, "line-rules") == 0 || strcmp(name, "site-rules") == 0)) {
+        int64_t rules = 0;
+        TRY(word(r, plan_rules, &rules));
+        *(name[0] == 'l' ? &o->line_rules : &o->site_rules) = (enum world_rules)rules;
+        return OK;
+    }
     return wrong(r, ERR_MALFORMED, "there is no setting \"%s\"", name);
 }
 
@@ -184,7 +190,9 @@ static enum err setting(struct reader *r, const char *name)
                  {"device-store", &o->device_store_bytes, UINT64_C(1) << 40},
                  {"bulk", &o->bulk_bytes, UINT64_C(1) << 40},
                  {"gateway-store", &o->gateway_store_bytes, UINT64_C(1) << 40},
-                 {"bridge-store", &o->bridge_store_bytes, UINT64_C(1) << 40}};
+                 {"bridge-store", &o->bridge_store_bytes, UINT64_C(1) << 40},
+                 {"ring", &o->ring_bytes, UINT64_C(1) << 40}};
+    const size_t sizes_known = COUNT_OF(sizes) - (r->version < 2);
     const struct {
         const char *name;
         int64_t *value, least, most;
@@ -201,7 +209,7 @@ static enum err setting(struct reader *r, const char *name)
             return number_unsigned(r, name, numbers[i].least, numbers[i].most, numbers[i].value);
         }
     }
-    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+    for (size_t i = 0; i < sizes_known; i++) {
         if (strcmp(name, sizes[i].name) == 0) {
             return number(r, name, 0, sizes[i].most, sizes[i].value);
         }
@@ -270,6 +278,10 @@ static enum err parameters(struct reader *r, struct plan_entry *e)
         TRY(expect(r, "to"));
         TRY(duration(r, "period", MS_US, DAY_US, &e->value));
         break;
+    case PLAN_RULES:
+        TRY(expect(r, "to"));
+        TRY(word(r, plan_rules, &e->value));
+        break;
     case PLAN_CRASH:
     case PLAN_MESSAGES:
     case PLAN_BROKER:
@@ -303,7 +315,7 @@ static enum err entry(struct reader *r)
     struct plan_entry e = {.kind = PLAN_KIND_COUNT};
     TRY(duration(r, "at", 0, PLAN_LENGTH_MAX_US, &e.at_us));
     const char *kind = next(r);
-    for (int i = 0; i < PLAN_KIND_COUNT; i++) {
+    for (int i = 0; i < (r->version > 1 ? PLAN_KIND_COUNT : PLAN_RULES); i++) {
         if (strcmp(kind, plan_kinds[i]) == 0) {
             e.kind = (enum plan_kind)i;
         }
@@ -347,8 +359,10 @@ static enum err all_lines(struct reader *r, struct slice text)
         r->line++;
         if (headed) {
             TRY(one_line(r, line));
-        } else if (!slice_equal(line, slice_str("weir-plan 1"))) {
-            return wrong(r, ERR_MALFORMED, "a plan begins with \"weir-plan 1\"");
+        } else if (slice_equal(line, slice_str("weir-plan 1")) || slice_equal(line, slice_str("weir-plan 2"))) {
+            r->version = line.ptr[line.len - 1] - (unsigned)'0';
+        } else {
+            return wrong(r, ERR_MALFORMED, "a plan begins with \"weir-plan 1\" or \"weir-plan 2\"");
         }
         headed = true;
         at += len + 1;

@@ -14,8 +14,10 @@ struct plan_unit {
     int64_t us;
 };
 extern const char *const plan_kinds[PLAN_KIND_COUNT];
-extern const struct plan_word plan_links[], plan_disks[], plan_sinks[];
+extern const struct plan_word plan_links[], plan_disks[], plan_sinks[], plan_rules[];
 extern const struct plan_unit plan_units[]; /* largest first */
+/* Whether the plan needs the second version. */
+bool plan_knows_rules(const struct plan *plan);
 /* Whether entries of this kind carry `for`. */
 bool plan_lasts(enum plan_kind kind);
 

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#include "simulators/trial/plan_words.h"
+
 #define DRAIN_GRACE_US (4 * MINUTE_US) /* a timeout of a minute per hop, and a keep-alive */
 #define GREETING_US (12 * MINUTE_US)   /* an idle sender speaks every ten minutes */
 #define QUIET_US (5 * MINUTE_US)
@@ -49,7 +51,7 @@ static int by_time(const void *a, const void *b)
 
 static bool lasts(const struct plan_entry *e)
 {
-    return e->kind <= PLAN_PERIOD && e->kind != PLAN_BROKER;
+    return plan_lasts(e->kind) && e->kind != PLAN_BROKER;
 }
 
 static enum err lay_out(struct course *c)
@@ -97,6 +99,12 @@ static int64_t true_wall_us(const struct course *c)
     return INT64_C(1767225600) * SECOND_US + world_now_us(c->world); /* where core/loop's worlds begin */
 }
 
+static enum world_rules own_rules(const struct course *c, const char *node)
+{
+    const struct world_options *o = &c->plan->world;
+    return strcmp(node, "site1") == 0 ? o->site_rules : o->line_rules;
+}
+
 static enum err renew(struct course *c, const struct plan_entry *e, const char *node)
 {
     const struct plan_entry *now = in_force(c, e->kind, node);
@@ -116,6 +124,8 @@ static enum err renew(struct course *c, const struct plan_entry *e, const char *
         return OK;
     case PLAN_PERIOD:
         return world_period(c->world, node, now != NULL ? now->value : c->plan->world.period_us);
+    case PLAN_RULES:
+        return world_set_rules(c->world, node, now != NULL ? (enum world_rules)now->value : own_rules(c, node));
     case PLAN_BROKER:
     case PLAN_SNAPSHOT:
     case PLAN_RESTORE:
@@ -219,6 +229,7 @@ static bool strike(struct course *c, size_t entry)
     case PLAN_DISK:
     case PLAN_SINK:
     case PLAN_PERIOD:
+    case PLAN_RULES:
     case PLAN_KIND_COUNT:
         break;
     }
@@ -283,6 +294,9 @@ static void finish(struct course *c)
     if (r->drained && c->set_back) { /* what only the greeting of an idle sender brings to light */
         run_until(c, world_now_us(c->world) + GREETING_US);
         r->drained = world_settle(c->world, QUIET_US);
+    }
+    if (r->drained && !c->set_back && plan_knows_rules(c->plan)) {
+        r->drained = world_close_windows(c->world, r->drain_bound_us);
     }
 }
 

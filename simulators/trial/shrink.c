@@ -134,6 +134,18 @@ static bool reduce(struct plan *plan, unsigned step)
         }
         o->channels = 1;
         break;
+    case 7:
+        if (o->line_rules == WORLD_RULES_NONE) {
+            return false;
+        }
+        o->line_rules = WORLD_RULES_NONE;
+        break;
+    case 8:
+        if (o->site_rules == WORLD_RULES_NONE) {
+            return false;
+        }
+        o->site_rules = WORLD_RULES_NONE;
+        break;
     default: {
         int64_t last_us = SECOND_US;
         for (size_t i = 0; i < plan->count; i++) {
@@ -151,7 +163,7 @@ static bool reduce(struct plan *plan, unsigned step)
     return true;
 }
 
-enum { REDUCTIONS = 8 };
+enum { REDUCTIONS = 10 };
 
 static enum err smaller_world(struct search *s)
 {

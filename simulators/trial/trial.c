@@ -34,7 +34,8 @@ static const struct option table[] = {
     {.name = "plan", .type = OPTION_FILE, .offset = AT(plan), .preset = "",
      .help = "this plan only, instead of seeds: a file as a failing run saves it"},
     {.name = "mistake", .type = OPTION_ENUM, .offset = AT(mistake),
-     .words = "none|ack-before-commit|send-before-fsync|sink-without-mark|trim-before-ack|unsynced-epoch",
+     .words = "none|ack-before-commit|send-before-fsync|sink-without-mark|trim-before-ack|unsynced-epoch|"
+              "state-without-records",
      .preset = "none", .help = "plants this mistake in every world; the checks must find it"},
     {.name = "json", .type = OPTION_BOOL, .offset = AT(json), .preset = "false",
      .help = "the report on stdout as JSON"},
@@ -105,6 +106,9 @@ static void add_up(struct trial *t, const struct plan *plan, const struct run_re
                 {&t->sum.undeclared, from->undeclared},   {&t->sum.unfounded, from->unfounded},
                 {&t->sum.order_broken, from->order_broken}, {&t->sum.acked_early, from->acked_early},
                 {&t->sum.over_cap, from->over_cap},       {&t->sum.gaps, from->gaps},
+                {&t->sum.miscounted, from->miscounted},   {&t->sum.suppressed, from->suppressed},
+                {&t->sum.curated, from->curated},         {&t->sum.captured, from->captured},
+                {&t->sum.windows, from->windows},
                 {&t->sum.hop_gaps, from->hop_gaps},       {&t->sum.events, from->events},
                 {&t->sum.alarms, from->alarms},           {&t->drain_late, !r->drained}};
     for (size_t i = 0; i < COUNT_OF(sums); i++) {
@@ -343,9 +347,14 @@ static size_t figures(const struct trial *t, struct figure *out)
                                   {"order_broken", w->order_broken},
                                   {"acked_early", w->acked_early},
                                   {"over_cap", w->over_cap},
+                                  {"miscounted", w->miscounted},
                                   {"drained_late", t->drain_late},
                                   {"declared", w->gaps},
                                   {"hop_gaps", w->hop_gaps},
+                                  {"suppressed", w->suppressed},
+                                  {"curated", w->curated},
+                                  {"captured", w->captured},
+                                  {"windows", w->windows},
                                   {"events", w->events},
                                   {"max_drain_ms", (uint64_t)(t->max_drain_us / MS_US)},
                                   {"max_disk_bytes", w->max_disk_bytes}};

@@ -233,11 +233,11 @@ struct entry {
 /* Key: lane u8 | epoch u64be | last u64be; value: format u8 | first u64le | crc32c u32le | body (spool.h). */
 static bool entry_of(struct slice key, struct slice value, struct entry *ret)
 {
-    if (key.len != SPOOL_KEY_BYTES || value.len <= SPOOL_HEAD_BYTES || key.ptr[0] >= WORLD_LANES) {
+    if (key.len != SPOOL_KEY_BYTES || value.len <= SPOOL_HEAD_BYTES || key.ptr[0] >= 2 * WORLD_LANES) {
         return false;
     }
     struct cursor k = cursor_of(key), v = cursor_of(value);
-    ret->lane = cursor_u8(&k);
+    ret->lane = cursor_u8(&k) % WORLD_LANES; /* curated lanes stand behind the raw ones, with epochs of their own */
     ret->epoch = cursor_u64be(&k);
     ret->last = cursor_u64be(&k);
     (void)cursor_u8(&v);
@@ -250,7 +250,7 @@ static bool entry_of(struct slice key, struct slice value, struct entry *ret)
 static enum manifest_what what_of(struct slice record)
 {
     return ledger_counts(record)     ? MANIFEST_RECORD
-           : ledger_is_range(record) ? MANIFEST_RANGE
+           : ledger_is_range(record) || ledger_is_curated(record) ? MANIFEST_RANGE
                                      : MANIFEST_OTHER;
 }
 
@@ -268,6 +268,7 @@ static void on_device_put(struct node *n, const struct entry *e, bool undone)
     checks_digest(w, checks_hash(2 + undone, e->body));
     if (line.what == MANIFEST_RECORD) {
         line.content = ledger_key(node_index(n), e->body);
+        line.samples = (uint16_t)curated_samples(e->body, &line.wall_us);
         (undone ? ledger_undone : ledger_durable)(w->ledger, node_index(n), e->body);
     }
     if (!undone) {
@@ -307,7 +308,7 @@ static void on_lane(struct node *n, struct slice key, struct slice value)
     uint64_t epoch = cursor_u64le(&c);
     (void)cursor_bytes(&c, 16);
     uint64_t key_epoch = cursor_u64le(&c), shift = cursor_u64le(&c);
-    manifest_alias(n->world->manifest, node_index(n), key.ptr[6], epoch, key_epoch, shift);
+    manifest_alias(n->world->manifest, node_index(n), key.ptr[6] % WORLD_LANES, epoch, key_epoch, shift);
 }
 
 static void on_put(void *arg, unsigned table, struct slice key, struct slice value, bool undone)
@@ -380,8 +381,10 @@ struct image_epochs {
 static void find_epoch(void *arg, struct slice key, struct slice value)
 {
     struct image_epochs *found = arg;
-    if (key.len == 7 && memcmp(key.ptr, "spool/", 6) == 0 && key.ptr[6] < WORLD_LANES && value.len >= 9) {
-        memcpy(&found->epoch[key.ptr[6]], value.ptr + 1, sizeof(uint64_t)); /* core/spool: version u8, epoch u64le */
+    if (key.len == 7 && memcmp(key.ptr, "spool/", 6) == 0 && key.ptr[6] < 2 * WORLD_LANES && value.len >= 9) {
+        /* in key order: what goes up is the last that is there */
+        /* core/spool: version u8, epoch u64le */
+        memcpy(&found->epoch[key.ptr[6] % WORLD_LANES], value.ptr + 1, sizeof(uint64_t));
     }
 }
 

@@ -37,7 +37,8 @@ struct judge_stream {
     uint64_t overflow; /* of gaps: those that the device declared */
     unsigned owner;
     uint8_t lane;
-    bool excused, in_sink, hop;
+    bool excused, in_sink, hop, captures;
+    struct curated_account values;
     UT_hash_handle hh;
 };
 struct judge {
@@ -48,7 +49,7 @@ struct judge {
     bool deaf_once; /* batches came again although they were committed */
     bool without_mark;
     uint64_t epoch[INBOX_LANES], position[INBOX_LANES];
-    uint64_t duplicated, reordered, corrupt, phantom, absorbed, alarms, readings;
+    uint64_t duplicated, reordered, corrupt, phantom, absorbed, alarms, readings, curated, captured, windows;
     int64_t alarm_delay_us;
     struct buffer complaints;
     int64_t values[BLOCK_CHANNELS_MAX * BLOCK_SAMPLES_MAX];
@@ -167,6 +168,109 @@ static bool block_is_intact(struct judge *j, const struct wire_forward *f, const
            was_pattern(j, f, channels, block->samples);
 }
 
+/* ---- what rules shaped ---- */
+struct taken {
+    struct judge *judge;
+    struct judge_stream *stream;
+    unsigned samples;
+};
+
+/* A device's record that rules shaped or suppressed: it need not come as it was. */
+static void take_record(void *arg, const struct manifest_line *line)
+{
+    struct taken *t = arg;
+    if (line->what == MANIFEST_RECORD) {
+        ledger_declared(t->judge->world->ledger, line->from, line->content);
+        if (line->content_before != 0) { /* which of the two it was, its number does not say */
+            ledger_declared(t->judge->world->ledger, line->from, line->content_before);
+        }
+        t->samples += line->samples;
+        curated_seen(&t->stream->values, t->judge->world->options.channels, line->samples);
+    }
+}
+
+static unsigned take_records(struct judge *j, struct judge_stream *s, uint64_t from, uint64_t to)
+{
+    struct taken t = {.judge = j, .stream = s};
+    manifest_foreach(j->world->manifest, s->owner, s->lane, s->epoch, from, to, take_record, &t);
+    return t.samples;
+}
+
+static bool decode_rows(struct judge *j, const Weir__V1__Block *block, size_t *ret_channels)
+{
+    return block->samples > 0 && block->samples <= BLOCK_SAMPLES_MAX &&
+           block_decode(slice_of(block->columns.data, block->columns.len), block->samples, BLOCK_CHANNELS_MAX,
+                        j->values, j->resolutions, ret_channels) == OK;
+}
+
+struct original {
+    struct judge *judge;
+    const char *device;
+    const Weir__V1__Block *block;
+    uint64_t span_us; /* that a record may last */
+    size_t channels;
+    uint64_t epoch;
+    bool found;
+};
+
+static void look_at_original(void *arg, const struct manifest_line *line)
+{
+    struct original *o = arg;
+    uint64_t at_us = o->block->wall_us;
+    if (!o->found && line->samples > 0 && line->wall_us <= at_us && at_us - line->wall_us <= o->span_us) {
+        o->found = curated_is_part(o->judge->values, o->channels, o->block->samples, o->device, o->epoch,
+                                   line->from_first, line->samples);
+    }
+}
+
+/* Rows that a capture brings are those of one of the device's records; which one, their time says. */
+static bool is_capture(struct judge *j, const struct wire_forward *f, const Weir__V1__Curated *curated)
+{
+    const struct world_options *w = &j->world->options;
+    struct original o = {.judge = j, .device = f->device, .block = curated->block};
+    o.span_us = (uint64_t)w->period_us * (w->samples + 1);
+    if (curated->block == NULL || !decode_rows(j, curated->block, &o.channels)) {
+        return false;
+    }
+    struct judge_stream *s, *next;
+    HASH_ITER(hh, j->streams, s, next)
+    {
+        if (!s->captures && !s->hop && strcmp(s->device, f->device) == 0) {
+            o.epoch = s->epoch;
+            manifest_foreach(j->world->manifest, s->owner, s->lane, s->epoch, 1, UINT64_MAX / 2, look_at_original, &o);
+        }
+    }
+    return o.found || world_node(j->world, f->device)->restores > 0; /* then records were renumbered */
+}
+
+static bool judge_curated(struct judge *j, struct judge_stream *s, const struct wire_forward *f,
+                          const Weir__V1__Curated *curated)
+{
+    if (f->first != f->last) {
+        return false;
+    }
+    if (curated->capture[0] != '\0') {
+        s->captures = true;
+        j->captured++;
+        return is_capture(j, f, curated);
+    }
+    j->curated++;
+    j->windows += curated->n_window;
+    unsigned samples = take_records(j, s, f->first, f->last);
+    curated_windows(&s->values, curated);
+    size_t channels = 0;
+    if (curated->block == NULL) {
+        return true;
+    }
+    if (!decode_rows(j, curated->block, &channels)) {
+        return false;
+    }
+    j->readings += curated->block->samples * channels;
+    curated_shown(&s->values, j->values, channels, curated->block->samples);
+    return s->excused || world_node(j->world, f->device)->restores > 0 ||
+           curated_is_part(j->values, channels, curated->block->samples, f->device, f->epoch, f->first, samples);
+}
+
 static void note_alarm(struct judge *j, const Weir__V1__Event *event)
 {
     j->alarms++;
@@ -192,7 +296,9 @@ static bool judge_record(struct judge *j, struct judge_stream *s, const struct w
         return record->gap->from == f->first && record->gap->to == f->last;
     case WEIR__V1__RECORD__KIND_SUPPRESSED:
         s->suppressed += numbers;
-        return record->suppressed->from == f->first && record->suppressed->to == f->last;
+        (void)take_records(j, s, from, f->last);
+        return record->suppressed->rule[0] != '\0' && record->suppressed->from == f->first &&
+               record->suppressed->to == f->last;
     case WEIR__V1__RECORD__KIND_BLOCK:
         s->delivered += numbers;
         return f->first == f->last && block_is_intact(j, f, record->block);
@@ -206,6 +312,9 @@ static bool judge_record(struct judge *j, struct judge_stream *s, const struct w
     case WEIR__V1__RECORD__KIND_DESCRIBE:
         s->delivered += numbers;
         return f->first == f->last;
+    case WEIR__V1__RECORD__KIND_CURATED:
+        s->delivered += numbers;
+        return judge_curated(j, s, f, record->curated);
     case WEIR__V1__RECORD__KIND__NOT_SET:
     case _WEIR__V1__RECORD__KIND__CASE_IS_INT_SIZE:
         break;
@@ -426,6 +535,17 @@ static bool receivers_were_set_back(const struct world *w)
     return false;
 }
 
+/* A gateway that gets rules sends again what was under way without: its curated spools are new streams. */
+static bool rules_were_begun(const struct world *w)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        if (w->nodes[i].rules_begun) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static uint64_t count_lost(const struct judge_stream *s, struct buffer *complaints)
 {
     uint64_t lost = 0;
@@ -441,12 +561,31 @@ static uint64_t count_lost(const struct judge_stream *s, struct buffer *complain
     return lost;
 }
 
-static void count_stream(struct judge_stream *s, struct account *accounts, struct world_report *ret,
-                         struct buffer *complaints)
+/* Every value of a windowed channel has gone somewhere, once. */
+static void count_values(const struct judge_stream *s, struct world_report *ret, struct buffer *complaints)
+{
+    for (unsigned c = 0; c < CURATED_CHANNELS; c++) {
+        if (s->values.open[c] != 0) {
+            ret->miscounted += (uint64_t)llabs(s->values.open[c]);
+            buffer_printf(complaints, "miscounted: %s channel %u: %lld values are %s\n", s->key, c,
+                          llabs(s->values.open[c]), s->values.open[c] > 0 ? "in no window" : "too many in windows");
+        }
+    }
+}
+
+static void count_stream(const struct judge *j, struct judge_stream *s, struct account *accounts,
+                         struct world_report *ret, struct buffer *complaints)
 {
     if (s->hop) {
         ret->hop_gaps += s->gaps;
         return;
+    }
+    if (s->captures) { /* made at a gateway: no device holds them */
+        ret->lost += count_lost(s, complaints);
+        return;
+    }
+    if (j->world->windows_closed && !s->excused && s->hwm == s->durable) {
+        count_values(s, ret, complaints);
     }
     struct account *a = &accounts[s->owner];
     ret->durable += s->durable;
@@ -508,7 +647,7 @@ void judge_report(struct judge *j, struct world_report *ret, struct buffer *comp
     struct judge_stream *s, *next;
     HASH_ITER(hh, j->streams, s, next)
     {
-        count_stream(s, accounts, ret, complaints);
+        count_stream(j, s, accounts, ret, complaints);
     }
     ledger_account(w->ledger, content, w->count);
     bool set_back = receivers_were_set_back(w);
@@ -525,11 +664,14 @@ void judge_report(struct judge *j, struct world_report *ret, struct buffer *comp
         buffer_printf(complaints, "declared without a cause: %llu numbers of hops\n",
                       (unsigned long long)ret->hop_gaps);
     }
-    if (!set_back && !j->deaf_once && j->absorbed > 0) {
+    if (!set_back && !j->deaf_once && j->absorbed > 0 && !rules_were_begun(w)) {
         ret->unfounded += j->absorbed;
         buffer_printf(complaints, "absorbed without a cause: %llu records\n", (unsigned long long)j->absorbed);
     }
     ret->absorbed = j->absorbed;
+    ret->curated = j->curated;
+    ret->captured = j->captured;
+    ret->windows = j->windows;
     ret->duplicated = j->duplicated;
     ret->reordered = j->reordered;
     ret->corrupt = j->corrupt;

@@ -97,7 +97,7 @@ static struct slot *slot_of(struct ledger *l, unsigned owner, struct slice recor
 }
 
 /* Field numbers of Record (proto/schema/weir.proto): the kind follows schema and span. */
-enum { FIELD_BLOCK = 10, FIELD_HEALTH = 12, FIELD_GAP = 13, FIELD_SUPPRESSED = 14 };
+enum { FIELD_BLOCK = 10, FIELD_HEALTH = 12, FIELD_GAP = 13, FIELD_SUPPRESSED = 14, FIELD_CURATED = 16 };
 
 static uint64_t kind_of(struct slice record)
 {
@@ -122,6 +122,11 @@ bool ledger_is_range(struct slice record)
 {
     uint64_t kind = kind_of(record);
     return kind == FIELD_GAP || kind == FIELD_SUPPRESSED;
+}
+
+bool ledger_is_curated(struct slice record)
+{
+    return kind_of(record) == FIELD_CURATED;
 }
 
 void ledger_durable(struct ledger *l, unsigned owner, struct slice record)

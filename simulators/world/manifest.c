@@ -91,7 +91,9 @@ void manifest_put(struct manifest *m, unsigned node, uint8_t lane, uint64_t epoc
     size_t at = seek(p, line->last);
     if (at < p->count) {
         if (p->lines[at].last == line->last && line->what != MANIFEST_RANGE) {
-            p->lines[at] = *line; /* a gap in the place of records: what they were is what is asked for */
+            struct manifest_line before = p->lines[at]; /* a gap in the place of records: what they were is asked for */
+            p->lines[at] = *line;
+            p->lines[at].content_before = before.content != line->content ? before.content : before.content_before;
         }
         return;
     }

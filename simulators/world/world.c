@@ -14,7 +14,8 @@ enum { CHECK_EVERY = 32, STUCK_EVENTS = 3000000 };
 const struct bus_faults world_calm = {.delay_us = MS_US, .jitter_us = MS_US / 2};
 
 static const char *const mistakes[WORLD_MISTAKE_COUNT] = {"none",           "ack-before-commit", "send-before-fsync",
-                                                          "sink-without-mark", "trim-before-ack",   "unsynced-epoch"};
+                                                          "sink-without-mark", "trim-before-ack",   "unsynced-epoch",
+                                                          "state-without-records"};
 
 const char *world_mistake_name(enum world_mistake mistake)
 {
@@ -67,6 +68,9 @@ void node_stop(struct node *n)
     bus_free(take(n->up));
     sense_close(take(n->sense));
     store_close(take(n->store));
+    if (was_alive && n->kind == NODE_GATEWAY && n->world->options.mistake == WORLD_MISTAKE_STATE_WITHOUT_RECORDS) {
+        curated_lose_last(n);
+    }
     if (was_alive && n->kind == NODE_DEVICE && n->world->options.mistake == WORLD_MISTAKE_UNSYNCED_EPOCH &&
         !n->first_crash_done) {
         n->first_crash_done = true;
@@ -120,7 +124,11 @@ static enum err start_gateway(struct node *n)
                                       .commit_delay_us = n->world->options.commit_delay_us,
                                       .uplink_window = uplink_window,
                                       .uplink_frame_bytes = 32 * 1024,
-                                      .uplink_frame_entries = 256};
+                                      .uplink_frame_entries = 256,
+                                      .ring_bytes = n->world->options.ring_bytes};
+    if (n->rules != WORLD_RULES_NONE) {
+        TRY(curated_rules(n->world, n->rules, &options.rules));
+    }
     struct fault fault = {0};
     TRY(gateway_new(n->loop, n->bus, n->up, n->store, &options, &n->gateway, &fault));
     return gateway_start(n->gateway);
@@ -192,6 +200,8 @@ static enum err add_node(struct world *w, enum node_kind kind, const char *name,
         (void)snprintf(n->name, sizeof(n->name), "%s", name);
     }
     TRY(loop_new_virtual(w->time, &n->loop));
+    bool site = strcmp(name, "site1") == 0;
+    n->rules = kind != NODE_GATEWAY ? WORLD_RULES_NONE : site ? w->options.site_rules : w->options.line_rules;
     loop_set_worker_latency(n->loop, kind == NODE_DEVICE ? w->options.device_flush_us : w->options.flush_us);
     return node_new_disk(n);
 }
@@ -294,6 +304,7 @@ void world_free(struct world *w)
     judge_free(w->judge);
     ledger_free(w->ledger);
     manifest_free(w->manifest);
+    curated_free(w);
     loop_world_free(w->time);
     buffer_deinit(&w->complaints);
     buffer_deinit(&w->text);
@@ -475,7 +486,7 @@ void world_report(struct world *w, struct world_report *ret)
 uint64_t world_violations(const struct world_report *r, bool final)
 {
     uint64_t always = r->duplicated + r->reordered + r->corrupt + r->phantom + r->order_broken + r->acked_early +
-                      r->over_cap;
+                      r->over_cap + r->miscounted;
     return final ? always + r->lost + r->undeclared + r->unfounded + r->waiting : always;
 }
 

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * world - the whole hierarchy in one thread on a virtual clock: devices, gateways, bridge, sink; the products' own code
- * over the in-memory twins of loop, bus and store. Same seed, same run, bit for bit.
+ * world - the whole hierarchy in one thread on a virtual clock: devices, gateways, bridge, sink; the products' own
+ * code over the in-memory twins of loop, bus and store. Same seed, same run, bit for bit.
  *
  *   lines = 0   device-1..N ~> gw1 ~> bridge1 -> judge
  *   lines = L   device-1..N ~> line-1..L ~> [site1 ~>] bridge1 -> judge      device-i at line ((i-1) mod L) + 1
  *
- * Each gateway and the bridge have a broker of their own (a hub), which their children talk to; it is named as they are
- * (lines = 0: also "plant" for gw1's and "cloud" for bridge1's). Faults are the calls below. Devices read the pattern
- * driver, so that every value can be computed again.
+ * Each gateway and the bridge have a broker of their own (a hub), which their children talk to; it is named as they
+ * are (lines = 0: also "plant" for gw1's and "cloud" for bridge1's). Faults are the calls below. Devices read the
+ * pattern driver, so that every value can be computed again.
  *
  * Checked, while it runs and at the end (docs/architecture.md, invariants I1-I10):
  *   world.c, checks.c  I5 at every hop, I6, I10 on every acknowledgement as it is published
  *   judge.c            the sink: I1 by numbers, I2, I3, I4, I8, I9
- *   ledger.c           the same once more by content: every record that a device's disk ever held durably, by its bytes
+ *   ledger.c           the same once more by content: every record that a device's disk ever held durably, by its
+ * bytes
  */
 #ifndef SIMULATORS_WORLD_WORLD_H
 #define SIMULATORS_WORLD_WORLD_H
@@ -34,11 +35,24 @@ enum world_mistake {
                                       * to it as the broker takes them, and it trims */
     WORLD_MISTAKE_UNSYNCED_EPOCH,    /* a device's first commit (its log's epoch, its count of starts) is gone after its
                                       * first crash, though what followed is durable */
+    WORLD_MISTAKE_STATE_WITHOUT_RECORDS, /* a gateway's filter commits its position in a batch of its own: what it
+                                          * curated last is gone after its crash, and is not curated again */
     WORLD_MISTAKE_COUNT
 };
 const char *world_mistake_name(enum world_mistake mistake);
 /* ERR_NOT_FOUND. */
 enum err world_mistake_parse(const char *name, enum world_mistake *ret_mistake) MUST_CHECK;
+
+/* Rules that gateways may have. Channel 0 is thinned out, the others only go into windows (raw: drop), so that every
+ * value can be accounted for. */
+enum world_rules {
+    WORLD_RULES_NONE,
+    WORLD_RULES_THIN,    /* deadband and range on channel 0 */
+    WORLD_RULES_WINDOWS, /* channels from 1 on, of ten seconds; channel 0 on change only */
+    WORLD_RULES_CAPTURE, /* channel 0's peaks, 3 s before to 5 s after; deduped; windows of channel 2 */
+    WORLD_RULES_COUNT
+};
+const char *world_rules_name(enum world_rules rules);
 
 enum { WORLD_DEVICES_MAX = 1000, WORLD_LINES_MAX = 16, WORLD_NAME_MAX = 24 };
 
@@ -57,6 +71,8 @@ struct world_options {
     bool site;                   /* lines > 0: site1 between them and the bridge */
     int64_t device_flush_us;     /* latency of a device's commit; 0 = flush_us */
     int64_t commit_delay_us;     /* of gateways and bridge */
+    enum world_rules line_rules, site_rules; /* of the gateways that devices talk to; of site1 */
+    uint64_t ring_bytes;         /* of gateways with rules */
 };
 
 /* ERR_RANGE, ERR_NOMEM. */
@@ -92,6 +108,12 @@ bool world_image_is_sound(struct world *world, const char *node);
 enum err world_wipe(struct world *world, const char *node) MUST_CHECK;
 enum err world_alarm(struct world *world, const char *node) MUST_CHECK; /* the device reports an alarm event */
 enum err world_period(struct world *world, const char *node, int64_t period_us) MUST_CHECK;
+/* The gateway's rules from now on, also when it is dead; a gateway that began without begins with them when it is
+ * started next. Steps the world until they are in force. */
+enum err world_set_rules(struct world *world, const char *node, enum world_rules rules) MUST_CHECK;
+/* After world_settle, where there are rules: ends them, and lets every device report once more, so that open
+ * windows go up; drained again when it returns true. From then on every value has to be accounted for. */
+bool world_close_windows(struct world *world, int64_t limit_us);
 /* What the sink does with writes: takes them, fails, or commits and then says that it failed. */
 enum world_sink { WORLD_SINK_OK, WORLD_SINK_FAILS, WORLD_SINK_DEAF };
 void world_sink(struct world *world, enum world_sink mode);
@@ -118,10 +140,12 @@ struct world_report {
     uint64_t unfounded;  /* I9: numbers declared lost, streams closed or begun, records absorbed, without a cause */
     uint64_t acked_early; /* I10 */
     uint64_t over_cap;    /* I6 */
+    uint64_t miscounted;  /* values of windowed channels that are in no window and not raw in the sink; or twice */
     /* figures */
     uint64_t readings;    /* values in the sink: samples x channels */
     uint64_t hop_gaps;    /* numbers of hops that gateways declared lost: a parent lost its store */
     uint64_t absorbed;    /* records that the sink had already */
+    uint64_t curated, captured, windows; /* records shaped by rules; raw records on request; windows */
     uint64_t events;      /* steps of the world */
     uint64_t max_disk_bytes;
     int64_t drain_us;     /* of the last world_settle, from the mending on */

@@ -5,6 +5,7 @@
  *   world.c   nodes: making, life and death, running, the end      faults.c  what can be done to them
  *   checks.c  I5, I6, I10, the digest                              judge.c   the sink, and its checks
  *   ledger.c  every record by its bytes                            manifest.c  what each number of a stream stands for
+ *   curated.c gateways' rules, and where every value has gone
  */
 #ifndef SIMULATORS_WORLD_WORLD_INTERNAL_H
 #define SIMULATORS_WORLD_WORLD_INTERNAL_H
@@ -14,6 +15,8 @@
 #include "core/base/buffer.h"
 #include "device/agent/agent.h"
 #include "gateway/gatewayd/gatewayd.h"
+#include "proto/rules/rules.h"
+#include "proto/wire/wire.h"
 #include "simulators/world/world.h"
 
 enum node_kind { NODE_DEVICE, NODE_GATEWAY, NODE_BRIDGE };
@@ -47,6 +50,8 @@ struct node {
     struct node_excuse excuse[WORLD_LANES];
     unsigned wipes, restores;         /* of its disk */
     bool first_crash_done;            /* of its present disk; only for the planted mistake */
+    enum world_rules rules;           /* gateway: of now, or of its next start */
+    bool rules_begun;                 /* it went over from none to some while it had records */
     uint64_t dropped, dropped_before; /* device: numbers that overflow took, this start's and those of earlier ones */
 };
 
@@ -56,6 +61,8 @@ struct world {
     struct judge *judge;
     struct ledger *ledger;
     struct manifest *manifest;
+    struct rules *rules[WORLD_RULES_COUNT]; /* owned; NULL = not needed yet */
+    bool windows_closed;
     struct node *nodes; /* devices, then lines (or gw1), then site1, then bridge1 */
     size_t count;
     uint64_t order_broken, acked_early, over_cap, events, alarms_raised, max_disk_bytes, digest;
@@ -120,6 +127,9 @@ struct manifest_line {
     uint64_t first, last; /* places in the node's own stream */
     enum manifest_what what;
     uint64_t content;     /* MANIFEST_RECORD: ledger_key */
+    uint64_t content_before; /* what stood in this place until an image was restored; 0 = nothing */
+    uint16_t samples;     /* of a block */
+    uint64_t wall_us;     /* of a block's first sample */
     bool hop;             /* of a gateway or bridge: a Forward of a hop's own stream */
     uint16_t from;        /* whose it is: index of the node */
     uint8_t from_lane;
@@ -145,6 +155,7 @@ void ledger_free(struct ledger *ledger);
 /* Whether a Record is one that must arrive as it is: a block, an event, a health report. */
 bool ledger_counts(struct slice record);
 bool ledger_is_range(struct slice record); /* a gap, or suppressed */
+bool ledger_is_curated(struct slice record);
 /* What stands for a record. owner: the device's index. */
 uint64_t ledger_key(unsigned owner, struct slice record);
 void ledger_durable(struct ledger *ledger, unsigned owner, struct slice record);
@@ -159,6 +170,27 @@ struct ledger_account {
 };
 /* Per owner. */
 void ledger_account(const struct ledger *ledger, struct ledger_account *accounts, size_t owners);
+
+/* ---- curated.c ---- */
+/* Rules, loaded when they are first asked for; WORLD_RULES_NONE: no rules. */
+enum err curated_rules(struct world *world, enum world_rules rules, const struct rules **ret_rules) MUST_CHECK;
+void curated_free(struct world *world);
+/* Of a block; 0 for other kinds. */
+unsigned curated_samples(struct slice record, uint64_t *ret_wall_us);
+/* Planted: the records of the last batch are gone, the position is not. */
+void curated_lose_last(struct node *node);
+/* Where the values of a stream's channels have gone: how many are neither in the sink nor in a window yet. */
+enum { CURATED_CHANNELS = 16 };
+struct curated_account {
+    int64_t open[CURATED_CHANNELS];
+};
+/* A record that rules shaped: values (decoded into [channels][samples]) come from number's `samples` rows. */
+void curated_seen(struct curated_account *account, unsigned channels, unsigned samples);
+void curated_shown(struct curated_account *account, const int64_t *values, size_t channels, size_t samples);
+void curated_windows(struct curated_account *account, const Weir__V1__Curated *curated);
+/* Whether every row is one of the `rows` rows of the pattern, in their order; missing values are no difference. */
+bool curated_is_part(const int64_t *values, size_t channels, size_t samples, const char *device, uint64_t epoch,
+                     uint64_t number, unsigned rows);
 
 /* ---- judge.c: the sink ---- */
 struct judge;
