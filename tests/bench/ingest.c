@@ -15,7 +15,9 @@
  * and sleep in between, instead of being woken for every answer; what that adds to a latency is counted, not taken off.
  *
  *   bench-ingest --mode raw|weir --port P --devices N --size BYTES --seconds S [--window W] [--rate R] [--poll-us U] [--qos 0|1]
- *                [--broker-pid PID] [--gateway-pid PID]
+ *                [--broker-pid PID] [--gateway-pid PID] [--describe]
+ *
+ * --describe: a device's first record names its channels (c0, c1, ...), so that a gateway's rules find them.
  *
  * Closing line: mode= devices= size= rate= (messages received or acknowledged per second) p50_us= p99_us= broker_us=
  * receiver_us= publisher_us= (CPU per message) answers= (per message) sent= repeated= lost= bytes_per_message=
@@ -61,10 +63,11 @@ static struct {
     unsigned port, devices, size, window, poll_us, qos;
     double seconds, rate;
     int broker_pid, gateway_pid;
+    bool describe;
 } o = {.port = 1883, .devices = 50, .size = 64, .window = 2000, .seconds = 2};
 
 static struct device *devices;
-static struct slice pool[POOL];
+static struct slice pool[POOL], description; /* empty without --describe */
 static int epoll_fd;
 static uint64_t histogram[HISTOGRAM], received, answers, sent, repeated, sent_bytes, lost;
 static volatile uint64_t *counted; /* shared with the raw subscriber */
@@ -107,9 +110,46 @@ static double cpu_us(int pid)
 }
 
 /* ---- records: real blocks, padded to the wanted size by an unknown field ---- */
+static struct slice pack(const Weir__V1__Record *record)
+{
+    BUFFER(out, 4096);
+    if (wire_record_pack(record, &out) != OK) {
+        die("wire_record_pack");
+    }
+    uint8_t *copy = malloc(out.len);
+    memcpy(copy, out.ptr, out.len);
+    return slice_of(copy, out.len);
+}
+
+/* The set of the description that goes ahead of a device's blocks. */
+static uint32_t make_description(unsigned channels)
+{
+    Weir__V1__Describe d = WEIR__V1__DESCRIBE__INIT;
+    Weir__V1__ChannelInfo infos[8], *list[8];
+    Weir__V1__Record r = WEIR__V1__RECORD__INIT;
+    char names[8][4];
+    for (unsigned c = 0; c < channels; c++) {
+        weir__v1__channel_info__init(&infos[c]);
+        snprintf(names[c], sizeof(names[c]), "c%u", c);
+        infos[c].name = names[c];
+        infos[c].resolution = 0.01;
+        list[c] = &infos[c];
+    }
+    d.n_channel = channels;
+    d.channel = list;
+    d.boot_id = 1;
+    d.set = wire_describe_set(&d);
+    r.schema = WIRE_SCHEMA;
+    r.kind_case = WEIR__V1__RECORD__KIND_DESCRIBE;
+    r.describe = &d;
+    description = pack(&r);
+    return d.set;
+}
+
 static void make_pool(void)
 {
     unsigned channels = o.size >= 256 ? 8 : 2, samples = o.size >= 256 ? 32 : 8;
+    uint32_t set = o.describe ? make_description(channels) : 1;
     for (unsigned p = 0; p < POOL; p++) {
         int64_t values[8 * 32];
         double resolutions[8];
@@ -125,7 +165,7 @@ static void make_pool(void)
             die("block_encode");
         }
         Weir__V1__Block block = WEIR__V1__BLOCK__INIT;
-        block.set = 1;
+        block.set = set;
         block.wall_us = 1767225600000000;
         block.mono_us = 1000000;
         block.samples = samples;
@@ -288,7 +328,7 @@ static bool send_frame(struct device *d, int64_t due, uint64_t top, unsigned per
     struct window_header h = {.epoch = d->epoch, .first = d->next, .last = d->next, .base = d->acked + 1, .top = top,
                               .boot = 1, .lane = 1, .has_hello = d->acked == 0, .boot_seq = 1};
     h.may_wait = top > d->next && d->unasked + 1 < (per_device + 1) / 2; /* as core/window's sender */
-    struct slice body = pool[d->next % POOL];
+    struct slice body = description.len > 0 && d->next == 1 ? description : pool[d->next % POOL];
     if (wire_frame_encode(d->id, &h, "bench", &body, 1, &frame) != OK) {
         die("wire_frame_encode");
     }
@@ -527,7 +567,7 @@ int main(int argc, char **argv)
     static const struct option names[] = {{"mode", 1, 0, 'm'},        {"port", 1, 0, 'p'},   {"devices", 1, 0, 'd'},
                                           {"size", 1, 0, 's'},        {"seconds", 1, 0, 't'}, {"window", 1, 0, 'w'},
                                           {"rate", 1, 0, 'r'},        {"poll-us", 1, 0, 'u'},     {"qos", 1, 0, 'q'},        {"broker-pid", 1, 0, 'b'},
-                                          {"gateway-pid", 1, 0, 'g'}, {0}};
+                                          {"gateway-pid", 1, 0, 'g'}, {"describe", 0, 0, 'D'}, {0}};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (c) {
         case 'm': o.weir = strcmp(optarg, "weir") == 0; break;
@@ -541,6 +581,7 @@ int main(int argc, char **argv)
         case 'r': o.rate = atof(optarg); break;
         case 'b': o.broker_pid = atoi(optarg); break;
         case 'g': o.gateway_pid = atoi(optarg); break;
+        case 'D': o.describe = true; break;
         default: return 2;
         }
     }

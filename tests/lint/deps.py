@@ -17,12 +17,15 @@ LAYERS = {
 }
 WRAPPED = {
     "event2/": {"core/loop", "core/control"},
-    "MQTTAsync": {"core/bus"},
-    "openssl/": {"core/crypt", "core/bus"},
+    "MQTTAsync": {"core/bus", "cloud-bridge/sink-mqtt"},
+    "nats/": {"cloud-bridge/sink-nats"},
+    "openssl/": {"core/crypt", "core/bus", "cloud-bridge/sink-influx"},
     "lmdb.h": {"core/store"},
     "yaml.h": {"core/options"},
     "sqlite3.h": {"cloud-bridge/sinks"},
-    "cjson/": {"cloud-bridge/console", "simulators/load"},
+    "libpq-fe.h": {"cloud-bridge/sink-postgres"},
+    "dlfcn.h": {"cloud-bridge/sinks"},
+    "cjson/": {"cloud-bridge/console", "cloud-bridge/sink-nats", "proto/sparkplug", "simulators/load"},
 }
 
 

@@ -10,7 +10,7 @@ import socket
 import tempfile
 import time
 
-from plant import ROOT, Broker, Process, find_bin, wait_for
+from plant import ROOT, Broker, Process, find_bin, scratch, wait_for
 
 if "WEIR_BIN" not in os.environ and (ROOT / "build/release/bin/weir-gateway").exists():
     os.environ["WEIR_BIN"] = str(ROOT / "build/release/bin")  # figures are of optimised programs
@@ -60,7 +60,7 @@ class Chain:
         """sink: sqlite, file, none (no bridge at all). via: {id: port} = the receiver's clients come through another port, so
         that a relay can stand in between."""
         self.keep, self.site, self.tls = keep, "bench", False
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="weir-chain-", dir="/tmp"))
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="weir-chain-", dir=scratch()))
         (self.dir / "log").mkdir()
         (self.dir / "run").mkdir()
         self.pki, self.env = self.dir / "pki", dict(os.environ)

@@ -17,6 +17,16 @@ def log(*words):
     print(*words, file=sys.stderr, flush=True)
 
 
+# For the pattern driver, whose values are spread over -2^20..2^20: every way that a reading can take at a gateway. What
+# device-2 has on pattern_0 never goes up.
+RULES = """rules:
+  peak: {channels: pattern_0, do: capture, above: 1040000, before: 200ms, after: 100ms}
+  calm: {channels: pattern_0, do: deadband, abs: 400000}
+  second: {channels: pattern_1, do: window, length: 1s, late: 100ms, quantiles: [0.5], raw: drop}
+  quiet: {devices: device-2, channels: pattern_0, do: range, min: 2000000, max: 3000000}
+"""
+
+
 def find_bin(name):
     """The programs under test: $WEIR_BIN, else the newest build among asan and release."""
     folders = [pathlib.Path(os.environ["WEIR_BIN"]).resolve()] if "WEIR_BIN" in os.environ else [
@@ -25,6 +35,12 @@ def find_bin(name):
     if not found:
         sys.exit(f"{name} is not built: run cmake --preset release && cmake --build --preset release")
     return str(max(found, key=lambda f: f.stat().st_mtime))
+
+
+def scratch():
+    """Where a run's folder is made: $TMPDIR, unless the paths of control sockets would become too long (108 bytes)."""
+    given = os.environ.get("TMPDIR", "/tmp")
+    return given if len(given) <= 40 else "/tmp"
 
 
 def free_port():
@@ -98,13 +114,13 @@ class Process:
 
 
 class Broker(Process):
-    def __init__(self, plant, name, receiver, persistence, tls=True):
+    def __init__(self, plant, name, receiver, persistence, tls=True, site="test"):
         self.port = free_port()
         self.home = plant.dir / name
         self.db = self.home / "mosquitto.db"
         options = [] if tls else ["--plain"]
         subprocess.run([ROOT / "deploy/mosquitto/make-broker", self.home, str(self.port), plant.pki, name,
-                        "--receiver", receiver, "--site", "test", *options], check=True)
+                        "--receiver", receiver, "--site", site, *options], check=True)
         if persistence:
             conf = self.home / "mosquitto.conf"
             conf.write_text(conf.read_text().replace("persistence false", "persistence true") +
@@ -125,9 +141,13 @@ class Plant:
 
     def __init__(self, devices=2, tls=True, broker_persistence=False, device_extra="", gateway_extra="", bridge_extra="",
                  sense="driver: pattern, channels: 2", report="period: 10ms, samples: 8, max_age: 500ms, health: 0s",
-                 device_store="8MiB", bridge_flush="0ms", encrypted=False, keep=False):
+                 device_store="8MiB", bridge_flush="0ms", encrypted=False, keep=False, rules=None, site="test",
+                 bridge="bridge1"):
         self.keep = keep
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="weir-test-", dir="/tmp"))
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="weir-test-", dir=scratch()))
+        if rules is not None:  # of the gateway: the text of a rules file
+            (self.dir / "rules.yaml").write_text(rules)
+            gateway_extra += f"rules: {{file: {self.dir}/rules.yaml, ring: 2MiB}}\n"
         for name in ("log", "run", "device"):
             (self.dir / name).mkdir()
         self.pki, self.tls = self.dir / "pki", tls
@@ -141,25 +161,25 @@ class Plant:
         subprocess.run([tool, "init", self.pki], check=True)
         for name in ("plant-broker", "cloud-broker"):
             subprocess.run([tool, "issue", self.pki, name, "--server"], check=True)
-        for name in ("gw1", "bridge1"):
+        for name in ("gw1", bridge):
             subprocess.run([tool, "issue", self.pki, name], check=True)
         subprocess.run([tool, "batch", self.pki, "device", "1", str(devices)], check=True)
-        self.plant_broker = Broker(self, "plant-broker", "gw1", broker_persistence, tls)
-        self.cloud_broker = Broker(self, "cloud-broker", "bridge1", broker_persistence, tls)
+        self.plant_broker = Broker(self, "plant-broker", "gw1", broker_persistence, tls, site)
+        self.cloud_broker = Broker(self, "cloud-broker", bridge, broker_persistence, tls, site)
         self.sink = self.dir / "weir.db"
-        self.write("bridge1", "site: test\nid: bridge1\n" + self.link("broker", self.cloud_broker, "bridge1") +
+        self.write(bridge, f"site: {site}\nid: {bridge}\n" + self.link("broker", self.cloud_broker, bridge) +
                    f"store: {{path: {self.dir}/bridge, size: 64MiB, modelled_flush: {bridge_flush}{key}}}\nsink: {{sqlite: {self.sink}}}\n"
-                   f"control: {{socket: {self.dir}/run/bridge1.sock}}\n" + bridge_extra)
-        self.write("gw1", "site: test\nid: gw1\n" + self.link("broker", self.plant_broker, "gw1") +
-                   self.link("parent", self.cloud_broker, "gw1") + "  site: test\n  id: bridge1\n" +
+                   f"control: {{socket: {self.dir}/run/{bridge}.sock}}\n" + bridge_extra)
+        self.write("gw1", f"site: {site}\nid: gw1\n" + self.link("broker", self.plant_broker, "gw1") +
+                   self.link("parent", self.cloud_broker, "gw1") + f"  site: {site}\n  id: {bridge}\n" +
                    f"store: {{path: {self.dir}/gateway, size: 64MiB{key}}}\n"
                    f"control: {{socket: {self.dir}/run/gw1.sock}}\n" + gateway_extra)
-        self.bridge = Process(self, "bridge1", [find_bin("weir-bridge"), "--config", str(self.dir / "bridge1.yaml")])
+        self.bridge = Process(self, bridge, [find_bin("weir-bridge"), "--config", str(self.dir / f"{bridge}.yaml")])
         self.gateway = Process(self, "gw1", [find_bin("weir-gateway"), "--config", str(self.dir / "gw1.yaml")])
         self.devices = []
         for n in range(1, devices + 1):
             name = f"device-{n}"
-            self.write(name, f"site: test\ngateway: gw1\nid: {name}\n" + self.link("broker", self.plant_broker, name) +
+            self.write(name, f"site: {site}\ngateway: gw1\nid: {name}\n" + self.link("broker", self.plant_broker, name) +
                        f"store: {{path: {self.dir}/device/{n}, size: {device_store}{key}}}\nsense: {{{sense}}}\n"
                        f"report: {{{report}}}\nrun: {{drain_wait: 60s}}\ncontrol: {{socket: {self.dir}/run/{name}.sock}}\n" + device_extra)
             self.devices.append(Process(self, name, [find_bin("weir-device"), "--config", str(self.dir / f"{name}.yaml")]))

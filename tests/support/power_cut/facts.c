@@ -21,6 +21,7 @@ struct stream {
     char key[ID_MAX + 24];
     char sender[ID_MAX + 1];
     uint64_t epoch;
+    uint32_t boot; /* that said hello last */
     struct {
         struct said *list; /* owned */
         size_t count, room;
@@ -128,6 +129,11 @@ static void on_frame(struct facts *facts, const struct topic *topic, struct slic
         give_up("a frame of %s cannot be read: %s", topic->device, why);
     }
     struct stream *s = find_or_add(facts, frame.sender, frame.header.epoch);
+    if (frame.header.has_hello) {
+        s->boot = frame.header.boot;
+    } else if (frame.header.boot != s->boot) {
+        return; /* a probe of a parent: what it carries is no record (gateway/uplink/uplink.h) */
+    }
     promise_add(facts, s, SENT, frame.header.last, stamp);
     for (size_t i = 0; i < frame.count && topic->channel == TOPIC_TELE; i++) {
         if (!is_gap(facts, facts->entries[i].body)) {

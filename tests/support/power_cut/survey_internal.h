@@ -56,6 +56,14 @@ void survey_join(struct survey *s, struct found *f, enum sink_index sink, uint64
 void survey_reading(struct survey *s, const struct found *f, uint64_t number, unsigned index, unsigned channel,
                     double value);
 
+/* The same for a record that rules have shaped: the value is one of its place's. */
+void survey_part(struct survey *s, const struct found *f, uint64_t number, unsigned channel, double value);
+/* The stream is the gateway's own: what rules had it capture of a device. */
+static inline bool survey_is_captures(const struct found *f)
+{
+    return !f->at_device && f->gateway_hwm == 0;
+}
+
 void survey_sinks(struct survey *s);
 
 #endif

@@ -66,8 +66,30 @@ static void check_cover(struct judging *j, const struct found *f)
     }
 }
 
+/* A stream that begins at the gateway: without a hole from 1 on, each number in each sink or on the way there. */
+static void judge_captures(struct judging *j, const struct found *f)
+{
+    uint64_t top = f->room;
+    while (top > 0 && (top >= f->room || f->at[top] == 0)) {
+        top--;
+    }
+    for (unsigned sink = 0; sink < SINKS; sink++) {
+        uint8_t places = (uint8_t)(AT_GATEWAY | AT_BRIDGE | AT_SINK << sink);
+        for (uint64_t n = 1; n <= top; n++) {
+            if ((f->at[n] & places) == 0) {
+                j->tally->lost++;
+                complain(j->survey, "%s: captured %" PRIu64 " of %" PRIu64 " is nowhere", f->key, n, top);
+            }
+        }
+    }
+}
+
 static void judge_stream(struct judging *j, const struct found *f)
 {
+    if (survey_is_captures(f) && facts_promised(j->facts, SENT, f->device, f->epoch, j->stamp) == 0) {
+        judge_captures(j, f);
+        return;
+    }
     const struct found *base = NULL;
     if (j->base != NULL) {
         HASH_FIND_STR(j->base->streams, f->key, base);

@@ -18,6 +18,7 @@
 #include "core/outbox/outbox.h"
 #include "core/store/store.h"
 #include "gateway/gatewayd/gatewayd.h"
+#include "gateway/uplink/uplink.h"
 #include "proto/block/block.h"
 #include "proto/topic/topic.h"
 #include "proto/wire/wire.h"
@@ -25,7 +26,9 @@
 
 #define RIG_UNUSED __attribute__((unused))
 
-enum { RIG_DEVICES_MAX = 8, RIG_GATEWAYS_MAX = 3, RIG_SINKS_MAX = 2, RIG_CHANNELS = 2, RIG_SAMPLES = 4 };
+enum { RIG_DEVICES_MAX = 8, RIG_GATEWAYS_MAX = 4, RIG_SINKS_MAX = 2, RIG_CHANNELS = 2, RIG_SAMPLES = 4 };
+
+#define RIG_FAILOVER_US (5 * SECOND_US) /* and failback */
 
 struct rig_device {
     struct rig *rig;
@@ -46,13 +49,15 @@ struct rig_device {
 };
 struct rig_gateway {
     struct rig *rig;
-    struct bus_hub *down_hub, *up_hub;
-    char id[ID_MAX + 1], parent[ID_MAX + 1];
+    struct bus_hub *down_hub, *up_hub, *other_hub;
+    char id[ID_MAX + 1], parent[ID_MAX + 1], other[ID_MAX + 1]; /* other: a second parent; "" = none */
+    struct uplink_parent others[1];
     struct loop *loop;
     struct store_disk *disk;
     struct store *store;
-    struct bus *down, *up;
+    struct bus *down, *up, *other_up;
     struct gateway *gateway;
+    struct budget_rules budget; /* at the next start */
 };
 struct rig {
     struct loop_world *world;
@@ -284,11 +289,20 @@ static RIG_UNUSED void rig_gateway_start(struct rig_gateway *g)
                                                         .max_rto_us = 2 * SECOND_US,
                                                         .first_rto_us = 200 * MS_US},
                                       .uplink_frame_bytes = 2000,
-                                      .uplink_frame_entries = 16};
+                                      .uplink_frame_entries = 16,
+                                      .uplink_budget = g->budget,
+                                      .boot_id = 1};
     CHECK_OK(store_open_memory(g->loop, g->disk, GATEWAY_TABLE_COUNT, &g->store));
     CHECK_OK(bus_new_memory(g->down_hub, g->loop, g->id, &g->down));
     if (g->parent[0] != '\0') {
         CHECK_OK(bus_new_memory(g->up_hub, g->loop, g->id, &g->up));
+    }
+    if (g->other[0] != '\0') {
+        CHECK_OK(bus_new_memory(g->other_hub, g->loop, g->id, &g->other_up));
+        g->others[0] = (struct uplink_parent){"site", g->other, g->other_up};
+        options.other_parents = g->others;
+        options.other_parent_count = 1;
+        options.failover_after_us = options.failback_after_us = RIG_FAILOVER_US;
     }
     CHECK_OK(gateway_new(g->loop, g->down, g->up, g->store, &options, &g->gateway, NULL));
     CHECK_OK(gateway_start(g->gateway));
@@ -298,9 +312,10 @@ static RIG_UNUSED void rig_gateway_kill(struct rig_gateway *g)
 {
     bus_free(g->down);
     bus_free(g->up);
+    bus_free(g->other_up);
     gateway_free(g->gateway);
     store_close(g->store);
-    g->down = g->up = NULL;
+    g->down = g->up = g->other_up = NULL;
     g->gateway = NULL;
     g->store = NULL;
 }
@@ -372,6 +387,20 @@ static RIG_UNUSED struct rig_gateway *rig_add_gateway(struct rig *rig, const cha
     loop_set_worker_latency(g->loop, 3 * MS_US);
     CHECK_OK(store_disk_new(store_bytes, &g->disk));
     return g;
+}
+
+/* Before rig_start: a second parent for g. */
+static RIG_UNUSED void rig_add_parent(struct rig_gateway *g, const struct rig_gateway *parent)
+{
+    snprintf(g->other, sizeof(g->other), "%s", parent->id);
+    g->other_hub = parent->down_hub;
+}
+
+/* At any time: another parent when g is started the next time. */
+static RIG_UNUSED void rig_set_parent(struct rig_gateway *g, const struct rig_gateway *parent)
+{
+    snprintf(g->parent, sizeof(g->parent), "%s", parent ? parent->id : "bridge");
+    g->up_hub = parent ? parent->down_hub : g->rig->hubs[0];
 }
 
 static RIG_UNUSED struct rig_device *rig_add_device(struct rig *rig, const char *id, struct rig_gateway *gateway)

@@ -76,7 +76,8 @@ static int run(const char *const *args)
 
 /* ---- daemons ---- */
 struct daemon {
-    const char *name, *status, *ledger, *tail;
+    const char *name, *status, *ledger, *tail, *bill;
+    const char *asked_for; /* NULL: the uplink was not asked for */
     struct control_server *server;
 };
 static unsigned asked; /* digits: in which order the ledgers were asked */
@@ -115,7 +116,24 @@ static int on_tail(void *arg, const struct control_request *request, struct buff
     return answer(((struct daemon *)arg)->tail, body);
 }
 
+static int on_bill(void *arg, const struct control_request *request, struct buffer *body)
+{
+    (void)request;
+    return answer(((struct daemon *)arg)->bill, body);
+}
+
+static int on_uplink_open(void *arg, const struct control_request *request, struct buffer *body)
+{
+    struct daemon *d = arg;
+    static char seconds[16];
+    snprintf(seconds, sizeof(seconds), "%s", control_param(request, "for"));
+    d->asked_for = seconds;
+    return answer("{'program':'gateway','id':'gw-1','uplink':{'open':true,'when':'on-request','asked_for_s':1800,'backlog':"
+                  "{'live':{'records':17,'waits_for':null}}}}", body);
+}
+
 static const struct control_route ROUTES[] = {
+    {"/bill", on_bill}, {"/uplink/open", on_uplink_open},
     {"/status", on_status}, {"/ledger", on_ledger}, {"/tail", on_tail}, {NULL, NULL}};
 
 static struct daemon device = {
@@ -127,7 +145,11 @@ static struct daemon gateway = {
     .name = "2-gateway",
     .status = "{'program':'gateway','id':'gw-1','state':'ok','tier':{'read':9}}",
     .ledger = "{'program':'gateway','id':'gw-1','streams':[{'device':'pump-1','epoch':'0000000000000007','lane':1,"
-              "'hwm':9,'top':10}]}"};
+              "'hwm':9,'top':10}]}",
+    .bill = "{'program':'gateway','id':'gw-1','budget':{'bytes':1000000,'period_s':86400,'spent':250000,'left_for_live':650000,"
+            "'left_for_alarms':750000},'bill':{'date':20260101,'today':{'alarms':{'records':1,'bytes':50},'live':{'records':3,"
+            "'bytes':150},'bytes':200},'month':{'alarms':{'records':10,'bytes':1000},'live':{'records':30,'bytes':3000},"
+            "'bytes':4000},'ever':{'bytes':5000000}}}"};
 static struct daemon bridge = {
     .name = "3-bridge",
     .status = "{'program':'bridge','id':'b-1','state':'ok','tier':{'read':8}}",
@@ -225,6 +247,44 @@ static void the_folder_may_come_from_the_environment(void **state)
     CHECK_CONTAINS(output, "gw-1");
 }
 
+static void the_bill_is_a_table_with_the_budget(void **state)
+{
+    (void)state;
+    start(&gateway);
+    CHECK_INT(RUN("bill"), EXIT_OK);
+    CHECK_CONTAINS(output, "alarms         1     50  25.0%       10   1000  25.0%");
+    CHECK_CONTAINS(output, "live           3    150  75.0%       30   3000  75.0%");
+    CHECK_CONTAINS(output, "spent 250 kB (25%), left for live records 650 kB, for alarms 750 kB");
+    CHECK_INT(RUN("--json", "bill"), EXIT_OK);
+    cJSON *json = cJSON_Parse(output);
+    CHECK_INT(cJSON_GetNumberValue(cJSON_GetObjectItem(cJSON_GetObjectItem(json, "budget"), "spent")), 250000);
+    cJSON_Delete(json);
+    CHECK_INT(RUN("bill", "--gateway", "gw-2"), EXIT_NOT_FOUND);
+    gateway.bill = NULL; /* no parent */
+    CHECK_INT(RUN("bill"), EXIT_NOT_FOUND);
+    CHECK_STR(output, "");
+}
+
+static void an_uplink_is_opened_for_a_while(void **state)
+{
+    (void)state;
+    start(&gateway);
+    CHECK_INT(RUN("uplink", "open", "gw-1", "--for", "30min"), EXIT_OK);
+    CHECK_STR(gateway.asked_for, "1800");
+    CHECK_STR(output, "gw-1: uplink open (on-request), for 30min more, 17 records wait\n");
+    CHECK_INT(RUN("uplink", "open", "gw-1"), EXIT_OK);
+    CHECK_STR(gateway.asked_for, "600");
+    CHECK_INT(RUN("uplink", "close", "gw-1"), EXIT_OK);
+    CHECK_STR(gateway.asked_for, "0");
+    gateway.asked_for = NULL;
+    CHECK_INT(RUN("uplink", "show", "gw-1"), EXIT_NOT_FOUND); /* this one's status has no uplink */
+    CHECK_CONTAINS(errors, "gateway gw-1 has no parent");
+    CHECK_INT(RUN("uplink", "ajar", "gw-1"), EXIT_USAGE);
+    CHECK_INT(RUN("uplink", "open"), EXIT_USAGE);
+    CHECK_INT(RUN("uplink", "open", "gw-2"), EXIT_NOT_FOUND);
+    CHECK(gateway.asked_for == NULL);
+}
+
 static void status_asks_every_socket(void **state)
 {
     (void)state;
@@ -308,6 +368,8 @@ int main(void)
         TEST(help_has_an_example_for_every_verb),
         TEST(nothing_reachable_is_exit_4_with_the_cause),
         TEST(the_folder_may_come_from_the_environment),
+        TEST(the_bill_is_a_table_with_the_budget),
+        TEST(an_uplink_is_opened_for_a_while),
         TEST(status_asks_every_socket),
         TEST(a_dead_daemon_is_named),
         TEST(the_ledger_asks_from_the_sink_towards_the_device),

@@ -204,11 +204,31 @@ static void ages_are_short(void **state)
     }
 }
 
+/* Nothing is wrong with a gateway that does as it was told; the operator is told what it holds back. */
+static void an_uplink_that_rests_or_waits_is_told_and_is_no_fault(void **state)
+{
+    (void)state;
+    add("{\"program\":\"gateway\",\"id\":\"farm-1\",\"state\":\"ok\",\"why\":[],\"links\":[{\"name\":\"parent\",\"up\":"
+        "false,\"resting\":true}],\"uplink\":{\"open\":false,\"when\":\"02:00-03:00\",\"window_in_s\":7380,\"backlog\":"
+        "{\"live\":{\"records\":900,\"waits_for\":\"the uplink is closed\"}}}}");
+    add("{\"program\":\"gateway\",\"id\":\"farm-2\",\"state\":\"ok\",\"why\":[],\"links\":[],\"uplink\":{\"open\":true,"
+        "\"when\":\"always\\u001b\",\"backlog\":{\"live\":{\"records\":7,\"waits_for\":\"the budget is spent\","
+        "\"goes_on_in_s\":90}}}}");
+    add("{\"program\":\"gateway\",\"id\":\"farm-3\",\"state\":\"ok\",\"uplink\":{\"open\":true,\"when\":\"always\","
+        "\"backlog\":{\"live\":{\"records\":7,\"waits_for\":null}}}}");
+    const char *text = screen(EXIT_OK);
+    CHECK_CONTAINS(text, "parent resting");
+    CHECK_CONTAINS(text, "\nfarm-1: uplink closed (02:00-03:00), next window in 2h03, 900 records wait\n");
+    CHECK_CONTAINS(text, "\nfarm-2: uplink open (always?), 7 records wait: the budget is spent, it goes on in 90s\n");
+    CHECK(strstr(text, "farm-3: uplink") == NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(daemons_are_lines_in_the_order_of_the_path),
+        TEST(an_uplink_that_rests_or_waits_is_told_and_is_no_fault),
         TEST(what_is_degraded_is_said_in_words),
         TEST(four_devices_are_named_and_five_are_together),
         TEST(the_unhealthy_among_many_are_named),

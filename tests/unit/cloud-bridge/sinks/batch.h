@@ -122,6 +122,47 @@ static BATCH_UNUSED void batch_describe(struct batch *b, const char *device, uin
     batch_add(b, device, 1, number, number, position);
 }
 
+/* The block that batch_block makes of this number, shaped: with a window over each of its channels. */
+static BATCH_UNUSED void batch_curated(struct batch *b, const char *device, uint64_t number, uint64_t position)
+{
+    const int64_t values[] = {(int64_t)number, 10};
+    const double resolutions[] = {0.1, 0.5};
+    char rule[] = "minute";
+    BUFFER(columns, 1024);
+    CHECK_OK(block_encode(values, resolutions, 2, 1, &columns));
+    Weir__V1__Block block = WEIR__V1__BLOCK__INIT;
+    block.set = 7;
+    block.wall_us = BATCH_WALL_US + number * 1000000;
+    block.samples = 1;
+    block.columns.data = columns.ptr;
+    block.columns.len = columns.len;
+    Weir__V1__Window first = WEIR__V1__WINDOW__INIT;
+    first.rule = rule;
+    first.start_us = BATCH_WALL_US;
+    first.length_us = 60000000;
+    first.count = 4;
+    first.mean = 3;
+    first.m2 = 12;
+    first.min = 1;
+    first.max = 5;
+    Weir__V1__Window second = first;
+    second.channel = 1;
+    second.partial = true;
+    second.late = 2;
+    Weir__V1__Window *windows[] = {&first, &second};
+    Weir__V1__Curated curated = WEIR__V1__CURATED__INIT;
+    curated.rules = 0xabc;
+    curated.set = 7;
+    curated.block = &block;
+    curated.n_window = 2;
+    curated.window = windows;
+    Weir__V1__Record record = WEIR__V1__RECORD__INIT;
+    record.kind_case = WEIR__V1__RECORD__KIND_CURATED;
+    record.curated = &curated;
+    batch_pack(b, &record);
+    batch_add(b, device, 1, number, number, position);
+}
+
 static BATCH_UNUSED void batch_event(struct batch *b, const char *device, uint64_t number, uint64_t position)
 {
     char id[] = "limit-exceeded", text[] = "over \"8 bar\"\n", channel[] = "pressure";

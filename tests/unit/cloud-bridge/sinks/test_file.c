@@ -245,7 +245,8 @@ static void a_batch_with_a_hole_before_its_commit_is_cut_and_comes_again_whole(v
         CHECK_INT(batch_position(&r->sink, 1), 2);
         blocks(r, 3, 8);
         CHECK_INT(size_of(r, 1), longer);
-        CHECK_STR(records_of(r, "pump-7"), "1-1 block 2-2 block 3-3 block 4-4 block 5-5 block 6-6 block 7-7 block 8-8 block");
+        CHECK_STR(records_of(r, "pump-7"),
+                  "1-1 block 2-2 block 3-3 block 4-4 block 5-5 block 6-6 block 7-7 block 8-8 block");
     }
 }
 

@@ -73,6 +73,61 @@ static void numbers_are_counted_once_each(void **state)
     sink_marks_clear(&marks);
 }
 
+static void what_comes_late_fills_its_hole_and_nothing_else(void **state)
+{
+    struct sink_mark mark = {.stream = {.hwm = 80}};
+    const struct wire_forward inside = {.first = 40, .last = 40}, outside = {.first = 30, .last = 30};
+    const struct wire_forward over = {.first = 45, .last = 60}, above = {.first = 49, .last = 90};
+    struct sink_step step;
+    (void)state;
+    sink_holes_add(&mark.holes, 31, 50);
+    sink_mark_step(&mark, &inside, &step);
+    CHECK(!step.skip && step.fill && step.first == 40 && step.last == 40);
+    CHECK(step.hole.first == 31 && step.hole.last == 50 && step.lost_first > step.lost_last);
+    sink_mark_move(&mark, &step);
+    CHECK_INT(mark.stream.hwm, 80);
+    CHECK_INT(mark.holes.count, 2);
+    sink_mark_step(&mark, &inside, &step);
+    CHECK(step.skip && !step.fill);
+    sink_mark_step(&mark, &outside, &step);
+    CHECK(step.skip);
+    sink_mark_step(&mark, &over, &step);
+    CHECK(step.fill && step.first == 45 && step.last == 50);
+    sink_mark_step(&mark, &above, &step);
+    CHECK(!step.fill && step.first == 81 && step.last == 90);
+}
+
+static void of_too_many_holes_the_oldest_goes(void **state)
+{
+    struct sink_holes holes = {.count = 0}, again;
+    char text[SINK_HOLES_BYTES];
+    (void)state;
+    for (uint64_t i = 1; i <= SINK_HOLES + 1; i++) {
+        sink_holes_add(&holes, 10 * i, 10 * i + 4);
+    }
+    CHECK_INT(holes.count, SINK_HOLES);
+    CHECK_INT(holes.list[0].first, 20);
+    sink_holes_fill(&holes, 52, 52); /* a split: the oldest makes room */
+    sink_holes_write(&holes, text);
+    CHECK_STR(text, "30-34,40-44,50-51,53-54,60-64,70-74,80-84,90-94");
+    sink_holes_fill(&holes, 32, 32); /* the oldest itself */
+    sink_holes_write(&holes, text);
+    CHECK_STR(text, "33-34,40-44,50-51,53-54,60-64,70-74,80-84,90-94");
+    sink_holes_fill(&holes, 90, 94);
+    sink_holes_fill(&holes, 33, 33);
+    sink_holes_fill(&holes, 44, 44);
+    sink_holes_fill(&holes, 51, 53); /* more than one hole: not a step of ours */
+    sink_holes_write(&holes, text);
+    CHECK_STR(text, "34-34,40-43,50-51,53-54,60-64,70-74,80-84");
+    CHECK_OK(sink_holes_read(text, &again));
+    CHECK_INT(memcmp(again.list, holes.list, holes.count * sizeof(holes.list[0])), 0);
+    const char *const wrong[] = {
+        "1", "1-", "2-1", "0-3", "1-2,2-3", "1-2;4-5", "1-1,3-3,5-5,7-7,9-9,11-11,13-13,15-15,17-17"};
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        CHECK_ERR(sink_holes_read(wrong[i], &again), ERR_MALFORMED);
+    }
+}
+
 static const char *time_of(uint64_t wall_us)
 {
     static char text[SINK_TIME_BYTES];
@@ -163,6 +218,8 @@ int main(void)
         cmocka_unit_test(of_a_range_only_the_new_part_is_taken),
         cmocka_unit_test(a_jump_is_lost_except_in_a_hop),
         cmocka_unit_test(numbers_are_counted_once_each),
+        cmocka_unit_test(what_comes_late_fills_its_hole_and_nothing_else),
+        cmocka_unit_test(of_too_many_holes_the_oldest_goes),
         cmocka_unit_test(times_are_iso_8601_in_utc_with_milliseconds),
         cmocka_unit_test(values_are_the_decimals_that_they_stand_for),
         cmocka_unit_test(irregular_and_backward_times_are_summed),

@@ -14,8 +14,8 @@
 
 #include "tests/unit/cloud-bridge/sinks/batch.h"
 
-/* SQLite's calls come here, since a program's own names go before the C library's. Files whose name ends so cannot be opened
- * for writing; NULL = all can. */
+/* SQLite's calls come here, since a program's own names go before the C library's. Files whose name ends so cannot be
+ * opened for writing; NULL = all can. */
 static const char *unopenable;
 static bool unwritable; /* every write fails with EIO */
 
@@ -36,7 +36,8 @@ int open64(const char *path, int flags, ...)
     unsigned mode = (flags & O_CREAT) != 0 ? va_arg(more, unsigned) : 0;
     va_end(more);
     size_t len = strlen(path), end = unopenable ? strlen(unopenable) : 0;
-    if (unopenable != NULL && (flags & O_ACCMODE) == O_RDWR && len >= end && strcmp(path + len - end, unopenable) == 0) {
+    if (unopenable != NULL && (flags & O_ACCMODE) == O_RDWR && len >= end &&
+        strcmp(path + len - end, unopenable) == 0) {
         errno = ENOSPC;
         return -1;
     }
@@ -179,6 +180,46 @@ static void every_kind_of_record_has_its_table(void **state)
               "pump-7|0000000000000abc|0|1|3|1|0|0|0;pump-7|0000000000000abd|1|11|13|3|0|4|4");
     CHECK_STR(ask(r, "select first, last, kind from records where lane = 1 order by first"),
               "1|1|health;2|5|gap;6|9|suppressed;10|10|unread;11|11|unread");
+}
+
+static void a_curated_record_has_its_rows_and_its_windows(void **state)
+{
+    struct rig *r = *state;
+    batch_describe(&r->b, "pump-7", 1, 1);
+    batch_curated(&r->b, "pump-7", 2, 2);
+    batch_write(&r->b, &r->sink);
+    again(r);
+    batch_curated(&r->b, "pump-7", 2, 2);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select ts, channel, value from readings order by channel"),
+              "2026-01-01T00:00:02.000Z|flow \"raw\"|5.0;2026-01-01T00:00:02.000Z|pressure|0.2");
+    CHECK_STR(ask(r, "select ts, seconds, channel, unit, rule, count, mean, std, min, max, rms, partial, late, rules,"
+                     " number from windows order by channel desc"),
+              "2026-01-01T00:00:00.000Z|60.0|pressure|bar|minute|4|3.0|2.0|1.0|5.0|3.46410161513775|0|0|"
+              "0000000000000abc|2;"
+              "2026-01-01T00:00:00.000Z|60.0|flow \"raw\"||minute|4|3.0|2.0|1.0|5.0|3.46410161513775|1|2|"
+              "0000000000000abc|2");
+    CHECK_STR(ask(r, "select kind, ts, readings from records where first = 2"),
+              "curated|2026-01-01T00:00:00.000Z|2");
+}
+
+static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
+{
+    struct rig *r = *state;
+    sqlite3 *db = NULL;
+    batch_block(&r->b, "pump-7", 1, 1);
+    batch_write(&r->b, &r->sink);
+    close_sink(r);
+    CHECK_INT(sqlite3_open(r->path, &db), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(db, "drop view windows; drop table \"window\"; pragma user_version = 1", NULL, NULL, NULL),
+              SQLITE_OK);
+    sqlite3_close(db);
+    open_sink(r);
+    again(r);
+    batch_curated(&r->b, "pump-7", 2, 2);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select count(*) from windows"), "2");
+    CHECK_STR(ask(r, "select hwm, records from streams"), "2|2");
 }
 
 static void a_batch_written_again_changes_nothing(void **state)
@@ -371,7 +412,7 @@ static void a_database_that_could_only_be_read_is_refused(void **state)
     }
     batch_block(&r->b, "pump-7", 1, 1);
     batch_write(&r->b, &r->sink);
-    CHECK_STR(ask(r, "select hwm, records, readings, gaps from streams"), "9|1|3|8"); /* the mark was ahead of it */
+    CHECK_STR(ask(r, "select hwm, records, readings, gaps from streams"), "9|2|6|7"); /* late, into the hole before 9 */
 }
 
 static void after_a_disk_error_the_database_is_opened_again_as_soon_as_that_works(void **state)
@@ -590,6 +631,8 @@ int main(void)
         TEST(a_description_that_comes_late_names_the_rows_before_it),
         TEST(the_query_of_a_device_in_order_of_time_needs_no_sort),
         TEST(every_kind_of_record_has_its_table),
+        TEST(a_curated_record_has_its_rows_and_its_windows),
+        TEST(a_database_of_the_first_version_is_brought_up_to_date),
         TEST(a_batch_written_again_changes_nothing),
         TEST(a_mark_that_was_set_back_by_hand_doubles_nothing),
         TEST(a_jump_is_recorded_as_lost_upstream),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Goal: both real back-ends keep a session with a real Mosquitto: publish and subscribe, across its death, over TLS,
- * and with a clear reason where they cannot. Run as `test_broker native` and `test_broker paho`.
+ * and with a clear reason where they cannot. Run as `test_broker native`, `test_broker native5` (MQTT 5) and
+ * `test_broker paho`.
  */
 #include "tests/unit/core/bus/broker.h"
 #include "tests/unit/core/bus/rig.h"
@@ -9,6 +10,7 @@
 #include "core/crypt/crypt.h"
 
 static enum bus_backend backend;
+static enum bus_version version;
 
 struct scene {
     struct rig rig;
@@ -36,13 +38,14 @@ static void scene_end(struct scene *s)
 /* A client on the broker's port that listens to filter. */
 static void join(struct scene *s, struct client *c, const char *id, const char *filter)
 {
-    client_begin(c, &s->rig, backend, &(struct bus_options){.port = s->broker.port, .client_id = id, .tls = s->tls});
+    client_begin(c, &s->rig, backend, &(struct bus_options){.version = version, .port = s->broker.port, .client_id = id, .tls = s->tls});
     if (filter != NULL) {
         CHECK_OK(bus_subscribe(c->bus, filter, 1));
     }
     CHECK_OK(bus_start(c->bus));
     RIG_WAIT(&s->rig, client_is_up, c);
     c->downs = 0; /* refused while the broker was starting */
+    CHECK_INT(bus_version(c->bus), version);
 }
 
 static bool a_has_what_b_sent(void *arg)
@@ -184,7 +187,7 @@ static void a_port_where_nobody_listens_is_told_once_and_tried_again(void **stat
     struct scene s;
     scene_begin(&s);
     broker_kill(&s.broker);
-    client_begin(&s.a, &s.rig, backend, &(struct bus_options){.port = s.broker.port});
+    client_begin(&s.a, &s.rig, backend, &(struct bus_options){.version = version, .port = s.broker.port});
     CHECK_OK(bus_start(s.a.bus));
     RIG_WAIT(&s.rig, client_was_told_down, &s.a);
     CHECK_CONTAINS(s.a.reason, "127.0.0.1");
@@ -216,7 +219,7 @@ static void a_message_above_the_packet_limit_ends_the_session(void **state)
     struct scene s;
     scene_begin(&s);
     client_begin(&s.a, &s.rig, backend,
-                 &(struct bus_options){.port = s.broker.port, .client_id = "a", .packet_limit_bytes = 10000});
+                 &(struct bus_options){.version = version, .port = s.broker.port, .client_id = "a", .packet_limit_bytes = 10000});
     CHECK_OK(bus_subscribe(s.a.bus, "t", 1));
     CHECK_OK(bus_start(s.a.bus));
     RIG_WAIT(&s.rig, client_is_up, &s.a);
@@ -253,7 +256,7 @@ static void a_session_may_be_freed_while_messages_pour_in(void **state)
     bus_free(take(s.a.bus));
     unsigned received = s.a.received;
     RIG_WAIT(&s.rig, client_is_up, &s.b);
-    client_begin(&s.a, &s.rig, backend, &(struct bus_options){.port = s.broker.port}); /* freed before it connects */
+    client_begin(&s.a, &s.rig, backend, &(struct bus_options){.version = version, .port = s.broker.port}); /* freed before it connects */
     CHECK_OK(bus_start(s.a.bus));
     (void)rig_run(&s.rig, NULL, NULL, 0);
     bus_free(take(s.a.bus));
@@ -359,7 +362,7 @@ static void a_large_message_passes_over_tls(void **state)
 
 static void expect_refusal(struct scene *s, const char *why)
 {
-    client_begin(&s->a, &s->rig, backend, &(struct bus_options){.port = s->broker.port, .tls = s->tls});
+    client_begin(&s->a, &s->rig, backend, &(struct bus_options){.version = version, .port = s->broker.port, .tls = s->tls});
     CHECK_OK(bus_start(s->a.bus));
     RIG_WAIT(&s->rig, client_was_told_down, &s->a);
     for (int i = 0; strstr(s->a.reason, "Connection refused") != NULL && i < 10; i++) { /* the broker was starting */
@@ -401,9 +404,65 @@ static void tls_to_a_plain_port_fails_with_a_reason(void **state)
     scene_end(&s);
 }
 
+struct mortal {
+    struct client client;
+    uint32_t connects;
+};
+
+/* A will of its own number for every CONNECT. */
+static void mortal_connect(void *arg)
+{
+    struct mortal *m = container_of(arg, struct mortal, client);
+    m->connects++;
+    CHECK_OK(bus_set_will(m->client.bus, &(struct bus_will){.topic = "gone/b",
+                                                            .payload = slice_of(&m->connects, sizeof(m->connects)),
+                                                            .qos = 1}));
+}
+
+static bool is_up_again(void *arg)
+{
+    struct client *c = arg;
+    return c->downs > 0 && client_is_up(c);
+}
+
+static void the_will_of_its_connect_is_published_when_a_session_dies_and_not_when_it_leaves(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s);
+    join(&s, &s.a, "a", "gone/#");
+    static struct mortal b;
+    b = (struct mortal){0};
+    client_begin(&b.client, &s.rig, backend, &(struct bus_options){.version = version, .port = s.broker.port, .client_id = "b"});
+    bus_on_connect(b.client.bus, mortal_connect, &b.client);
+    CHECK_OK(bus_start(b.client.bus));
+    RIG_WAIT(&s.rig, client_is_up, &b.client);
+    CHECK_INT(b.connects, 1);
+    join(&s, &s.b, "b", NULL); /* takes the session over */
+    RIG_WAIT(&s.rig, client_was_told_down, &b.client);
+    bus_free(take(s.b.bus));
+    RIG_WAIT(&s.rig, a_received, &s);
+    CHECK_INT(s.a.last, 1);
+    RIG_WAIT(&s.rig, is_up_again, &b.client);
+    CHECK(b.connects >= 2);
+    unsigned before = s.a.received;
+    bus_free(take(b.client.bus)); /* says DISCONNECT */
+    join(&s, &s.b, "c", NULL);    /* what the broker has to say comes before this: one marker round trip */
+    CHECK_OK(bus_publish(s.b.bus, slice_str("gone/marker"), slice_of("mark", 4), 1, false));
+    s.a.topic[0] = '\0';
+    while (strcmp(s.a.topic, "gone/marker") != 0) {
+        s.a.received = 0;
+        RIG_WAIT(&s.rig, a_received, &s);
+        CHECK_STR(s.a.topic, "gone/marker");
+    }
+    CHECK(before >= 1);
+    scene_end(&s);
+}
+
 int main(int argc, char **argv)
 {
     backend = argc > 1 && strcmp(argv[1], "paho") == 0 ? BUS_PAHO : BUS_NATIVE;
+    version = argc > 1 && strcmp(argv[1], "native5") == 0 ? BUS_MQTT_5 : BUS_MQTT_3;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_pass_both_ways_at_qos_0_and_1_in_order),
         cmocka_unit_test(retained_messages_are_marked_and_empty_payloads_pass),
@@ -419,6 +478,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_certificate_for_another_name_is_refused_and_named),
         cmocka_unit_test(a_certificate_of_a_foreign_ca_is_refused),
         cmocka_unit_test(tls_to_a_plain_port_fails_with_a_reason),
+        cmocka_unit_test(the_will_of_its_connect_is_published_when_a_session_dies_and_not_when_it_leaves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@ struct node {
     bool free_on_message, free_on_state;
     struct loop_world *world;
     int64_t told_us; /* of the last on_state */
+    uint32_t connects;
 };
 
 struct fixture {
@@ -557,6 +558,108 @@ static void options_out_of_range_are_named(void **state)
     loop_free(loop);
 }
 
+/* Every CONNECT takes a will of its own number. */
+static void on_connect(void *arg)
+{
+    struct node *n = arg;
+    uint32_t number = 100 + ++n->connects;
+    CHECK_OK(bus_set_will(n->bus, &(struct bus_will){.topic = "gone/w", .payload = slice_of(&number, sizeof(number)),
+                                                     .retain = true}));
+}
+
+static struct node *add_with_will(struct fixture *f, const char *id)
+{
+    struct node *n = &f->nodes[f->count++];
+    CHECK_OK(loop_new_virtual(f->world, &n->loop));
+    CHECK_OK(bus_new_memory(f->hub, n->loop, id, &n->bus));
+    bus_set_handlers(n->bus, &(struct bus_handlers){on_message, on_state, on_writable, n});
+    bus_on_connect(n->bus, on_connect, n);
+    CHECK_OK(bus_start(n->bus));
+    return n;
+}
+
+static void a_will_is_published_unless_its_client_left_politely(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 1);
+    struct node *a = add(&f, "a", "gone/#");
+    struct node *w = add_with_will(&f, "w");
+    run(&f, SECOND_US);
+    bus_hub_set_link(f.hub, "w", BUS_LINK_DOWN); /* 1: reset */
+    run(&f, SECOND_US);
+    CHECK_INT(a->received, 1);
+    CHECK_INT(a->numbers[0], 101);
+    CHECK_INT(w->connects, 1); /* refused attempts are no CONNECTs */
+    bus_hub_set_link(f.hub, "w", BUS_LINK_UP);
+    run(&f, MINUTE_US);
+    CHECK_INT(w->connects, 2);
+    bus_hub_set_link(f.hub, "w", BUS_LINK_SILENT); /* 2: the keep-alive */
+    run(&f, 2 * MINUTE_US);
+    CHECK_INT(a->received, 2);
+    CHECK_INT(a->numbers[1], 102);
+    bus_hub_set_link(f.hub, "w", BUS_LINK_UP);
+    run(&f, MINUTE_US);
+    struct node *thief = add(&f, "w", NULL); /* 3: taken over */
+    run(&f, 10 * MS_US);
+    CHECK_INT(a->received, 3);
+    CHECK_INT(a->numbers[2], 103);
+    bus_free(take(thief->bus));
+    run(&f, MINUTE_US);
+    struct node *late = add(&f, "late", "gone/#");
+    run(&f, SECOND_US);
+    CHECK_INT(late->retained, 1); /* it was asked to be kept */
+    bus_hub_restart(f.hub, 0); /* a killed hub says nothing for anybody */
+    run(&f, MINUTE_US);
+    bus_free(take(w->bus)); /* and neither does one whose client left politely */
+    run(&f, MINUTE_US);
+    CHECK_INT(a->received, 3);
+    end(&f);
+}
+
+static void a_session_at_rest_leaves_politely_and_comes_back_at_once(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 1);
+    struct node *a = add(&f, "a", "gone/#"), *w = add_with_will(&f, "w");
+    run(&f, SECOND_US);
+    CHECK_INT(w->ups, 1);
+    CHECK_OK(bus_rest(w->bus, true));
+    CHECK_INT(w->downs, 0);
+    run(&f, HOUR_US);
+    CHECK_INT(w->downs, 1);
+    CHECK_CONTAINS(w->reason, "at rest");
+    CHECK_ERR(send(w, "x", 1, false), ERR_AGAIN);
+    CHECK_INT(a->received, 0); /* no will */
+    CHECK_OK(bus_rest(w->bus, false));
+    run(&f, SECOND_US);
+    CHECK_INT(w->ups, 2);
+    struct node *late = add(&f, "late", NULL);
+    CHECK_OK(bus_rest(late->bus, true)); /* before it ever was */
+    run(&f, HOUR_US);
+    CHECK_INT(late->ups, 0);
+    CHECK_OK(bus_rest(late->bus, false));
+    run(&f, SECOND_US);
+    CHECK_INT(late->ups, 1);
+    end(&f);
+}
+
+static void a_will_that_cannot_be_is_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 1);
+    struct node *a = add(&f, "a", NULL);
+    static uint8_t large[65536];
+    CHECK_ERR(bus_set_will(a->bus, &(struct bus_will){.topic = "a/#"}), ERR_RANGE);
+    CHECK_ERR(bus_set_will(a->bus, &(struct bus_will){.topic = "a", .qos = 2}), ERR_RANGE);
+    CHECK_ERR(bus_set_will(a->bus, &(struct bus_will){.topic = "a", .payload = slice_of(large, sizeof(large))}), ERR_RANGE);
+    CHECK_OK(bus_set_will(a->bus, &(struct bus_will){.topic = "a"}));
+    CHECK_OK(bus_set_will(a->bus, NULL));
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -576,6 +679,9 @@ int main(void)
         cmocka_unit_test(a_bus_may_be_freed_from_its_own_callbacks),
         cmocka_unit_test(a_hub_that_is_freed_first_leaves_its_clients_down),
         cmocka_unit_test(options_out_of_range_are_named),
+        cmocka_unit_test(a_will_is_published_unless_its_client_left_politely),
+        cmocka_unit_test(a_session_at_rest_leaves_politely_and_comes_back_at_once),
+        cmocka_unit_test(a_will_that_cannot_be_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

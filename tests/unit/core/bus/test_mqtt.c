@@ -120,9 +120,13 @@ static void connect_and_subscribe_have_the_bytes_of_the_standard(void **state)
 {
     (void)state;
     BUFFER(out, LIMIT);
-    mqtt_put_connect(&out, "dev", 30);
+    mqtt_put_connect(&out, "dev", 30, NULL);
     const uint8_t connect[] = {0x10, 15, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 30, 0, 3, 'd', 'e', 'v'};
     CHECK(slice_equal(buffer_slice(&out), slice_of(connect, sizeof(connect))));
+    buffer_reset(&out);
+    mqtt_put_connect(&out, "d", 30, &(struct mqtt_publish){.topic = text("w"), .payload = text("xy"), .qos = 1, .retain = true});
+    const uint8_t with_will[] = {0x10, 20, 0, 4, 'M', 'Q', 'T', 'T', 4, 0x2e, 0, 30, 0, 1, 'd', 0, 1, 'w', 0, 2, 'x', 'y'};
+    CHECK(slice_equal(buffer_slice(&out), slice_of(with_will, sizeof(with_will))));
     buffer_reset(&out);
     mqtt_put_subscribe(&out, 258, "a/#", 1);
     const uint8_t subscribe[] = {0x82, 8, 1, 2, 0, 3, 'a', '/', '#', 1};

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/bus/mqtt.h"
+#include "core/bus/mqtt5.h"
 
 enum { FAKE_READ = 64 << 10 };
 
@@ -27,7 +28,13 @@ struct fake {
     /* script */
     bool mute_connect, mute_subscribe, mute_ping, stopped, slow_reader;
     uint8_t connack, suback;
+    enum { TAKES_5, SAYS_1, SAYS_84, HANGS_UP } at5; /* to a CONNECT of MQTT 5 */
+    struct slice announces;                          /* properties of the CONNACK of MQTT 5 */
     /* seen */
+    bool takes_no_retain;
+    uint8_t level, flags; /* of the last CONNECT */
+    uint8_t qos;   /* of the last PUBLISH */
+    size_t properties;
     unsigned connects, subscribes, pings, publishes, out_of_order, pubacks, disconnects, closed;
     uint32_t last;
     uint16_t last_puback;
@@ -63,19 +70,45 @@ static void fake_publish(struct fake *f, uint32_t number, uint8_t qos, size_t le
     free(payload);
 }
 
+static void fake_connack5(struct fake *f)
+{
+    static const uint8_t says_1[] = {0x20, 2, 0, 1}, says_84[] = {0x20, 3, 0, 0x84, 0};
+    uint8_t head[] = {0x20, (uint8_t)(3 + f->announces.len), 0, f->connack, (uint8_t)f->announces.len};
+    switch (f->at5) {
+    case TAKES_5:
+        fake_send(f, head, sizeof(head));
+        if (f->announces.len > 0) {
+            fake_send(f, f->announces.ptr, f->announces.len);
+        }
+        break;
+    case SAYS_1: fake_send(f, says_1, sizeof(says_1)); break;
+    case SAYS_84: fake_send(f, says_84, sizeof(says_84)); break;
+    case HANGS_UP: fake_hang_up(f); break;
+    }
+}
+
 static void fake_packet(struct fake *f, const struct mqtt_packet *p)
 {
     struct mqtt_publish publish;
+    struct slice properties = {0};
     switch (p->type) {
     case MQTT_CONNECT:
         f->connects++;
-        if (!f->mute_connect) {
+        f->level = p->body.ptr[6];
+        f->flags = p->body.ptr[7];
+        if (f->takes_no_retain && (f->flags & 0x20) != 0) {
+            fake_send(f, (uint8_t[]){0x20, 3, 0, 0x9a, 0}, 5);
+        } else if (f->level == 5) {
+            fake_connack5(f);
+        } else if (!f->mute_connect) {
             fake_send(f, (uint8_t[]){0x20, 2, 0, f->connack}, 4);
         }
         break;
     case MQTT_SUBSCRIBE:
         f->subscribes++;
-        if (!f->mute_subscribe) {
+        if (!f->mute_subscribe && f->level == 5) {
+            fake_send(f, (uint8_t[]){0x90, 4, p->body.ptr[0], p->body.ptr[1], 0, f->suback}, 6);
+        } else if (!f->mute_subscribe) {
             fake_send(f, (uint8_t[]){0x90, 3, p->body.ptr[0], p->body.ptr[1], f->suback}, 5);
         }
         break;
@@ -86,7 +119,9 @@ static void fake_packet(struct fake *f, const struct mqtt_packet *p)
         }
         break;
     case MQTT_PUBLISH:
-        CHECK_OK(mqtt_read_publish(p, &publish));
+        CHECK_OK(f->level == 5 ? mqtt5_read_publish(p, &publish, &properties) : mqtt_read_publish(p, &publish));
+        f->qos = publish.qos;
+        f->properties = properties.len;
         uint32_t number;
         memcpy(&number, publish.payload.ptr, sizeof(number));
         f->out_of_order += number != f->last + 1;
@@ -579,6 +614,33 @@ static void a_link_that_is_cut_and_given_back_at_once_comes_back_by_itself(void 
     scene_end(&s);
 }
 
+static void a_session_at_rest_leaves_politely_and_comes_back_at_once(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_up(&s, (struct bus_options){0});
+    unsigned connects = s.fake.connects;
+    CHECK_OK(bus_rest(s.client.bus, true));
+    CHECK_INT(s.client.downs, 0); /* no call from outside calls back */
+    RIG_WAIT(&s.rig, client_was_told_down, &s.client);
+    CHECK_CONTAINS(s.client.down_reason, "at rest");
+    (void)rig_run(&s.rig, NULL, NULL, 500 * MS_US); /* more than the longest back-off */
+    CHECK_INT(s.fake.disconnects, 1);
+    CHECK_INT(s.fake.connects, connects);
+    CHECK_OK(bus_rest(s.client.bus, false));
+    RIG_WAIT(&s.rig, client_is_up, &s.client);
+    CHECK_INT(s.fake.connects, connects + 1);
+    scene_end(&s);
+    scene_begin(&s, (struct bus_options){0}); /* and one that is told before it ever was */
+    CHECK_OK(bus_rest(s.client.bus, true));
+    CHECK_OK(bus_start(s.client.bus));
+    (void)rig_run(&s.rig, NULL, NULL, 200 * MS_US);
+    CHECK_INT(s.fake.connects, 0);
+    CHECK_OK(bus_rest(s.client.bus, false));
+    RIG_WAIT(&s.rig, client_is_up, &s.client);
+    scene_end(&s);
+}
+
 static void a_connection_comes_from_the_address_that_was_asked_for(void **state)
 {
     (void)state;
@@ -633,6 +695,176 @@ static void a_name_that_does_not_exist_is_told(void **state)
     rig_end(&r);
 }
 
+/* ---- MQTT 5 ---- */
+static void a_server_that_does_not_speak_mqtt_5_is_spoken_to_in_3_1_1(void **state)
+{
+    (void)state;
+    for (int how = SAYS_1; how <= HANGS_UP; how++) {
+        struct scene s;
+        scene_begin(&s, (struct bus_options){.version = BUS_MQTT_5});
+        s.fake.at5 = how;
+        CHECK_OK(bus_start(s.client.bus));
+        RIG_WAIT(&s.rig, client_is_up, &s.client);
+        CHECK_INT(s.fake.connects, 2);
+        CHECK_INT(s.fake.level, 4);
+        CHECK_INT(bus_version(s.client.bus), BUS_MQTT_3);
+        s.fake.at5 = TAKES_5; /* a broker that was updated: the next session is of MQTT 5 */
+        fake_hang_up(&s.fake);
+        RIG_WAIT(&s.rig, client_was_told_down, &s.client);
+        RIG_WAIT(&s.rig, client_is_up, &s.client);
+        CHECK_INT(s.fake.level, 5);
+        CHECK_INT(bus_version(s.client.bus), BUS_MQTT_5);
+        scene_end(&s);
+    }
+}
+
+static bool three_connects(void *arg)
+{
+    return ((struct fake *)arg)->connects == 3;
+}
+
+static bool two_connects(void *arg)
+{
+    return ((struct fake *)arg)->connects == 2;
+}
+
+static void a_refusal_for_another_reason_is_not_taken_for_one_of_the_version(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, (struct bus_options){.version = BUS_MQTT_5});
+    s.fake.connack = 0x87;
+    CHECK_OK(bus_start(s.client.bus));
+    RIG_WAIT(&s.rig, client_was_told_down, &s.client);
+    CHECK_CONTAINS(s.client.down_reason, "connection refused: not authorised");
+    RIG_WAIT(&s.rig, two_connects, &s.fake);
+    CHECK_INT(s.fake.level, 5);
+    scene_end(&s);
+}
+
+static bool published_one(void *arg)
+{
+    return ((struct fake *)arg)->publishes == 1;
+}
+
+static bool published_three(void *arg)
+{
+    return ((struct fake *)arg)->publishes == 3;
+}
+
+static enum err publish(struct scene *s, uint32_t number, size_t len, unsigned qos, bool retain)
+{
+    uint8_t payload[200] = {0};
+    memcpy(payload, &number, sizeof(number));
+    const struct bus_property property = {"device", slice_str("pump-7")};
+    struct bus_extras extras = {.content_type = "text/plain", .properties = &property, .count = 1};
+    return bus_publish_with(s->client.bus, slice_str("t"), slice_of(payload, len), qos, retain, &extras);
+}
+
+static void what_a_server_announces_is_obeyed(void **state)
+{
+    (void)state;
+    static const uint8_t announces[] = {0x27, 0, 0, 0, 100, 0x24, 0, 0x25, 0}; /* 100 bytes, QoS 0, nothing retained */
+    struct scene s;
+    scene_begin(&s, (struct bus_options){.version = BUS_MQTT_5});
+    s.fake.announces = slice_of(announces, sizeof(announces));
+    CHECK_OK(bus_start(s.client.bus));
+    RIG_WAIT(&s.rig, client_is_up, &s.client);
+    CHECK_ERR(publish(&s, 1, 10, 0, true), ERR_UNSUPPORTED);
+    CHECK_ERR(publish(&s, 1, 90, 0, false), ERR_UNSUPPORTED);
+    CHECK_OK(publish(&s, 1, 10, 1, false));
+    RIG_WAIT(&s.rig, published_one, &s.fake);
+    CHECK_INT(s.fake.qos, 0);
+    CHECK_INT(s.fake.properties, 1 + 2 + 10 + 1 + 2 + 6 + 2 + 6);
+    CHECK_INT(s.client.downs, 0);
+    scene_end(&s);
+}
+
+static void no_more_is_unacknowledged_than_the_server_takes(void **state)
+{
+    (void)state;
+    static const uint8_t announces[] = {0x21, 0, 2};
+    struct scene s;
+    scene_begin(&s, (struct bus_options){.version = BUS_MQTT_5});
+    s.fake.announces = slice_of(announces, sizeof(announces));
+    CHECK_OK(bus_start(s.client.bus));
+    RIG_WAIT(&s.rig, client_is_up, &s.client);
+    CHECK_OK(publish(&s, 1, 10, 1, false));
+    CHECK_OK(publish(&s, 2, 10, 1, false));
+    CHECK_ERR(publish(&s, 3, 10, 1, false), ERR_AGAIN);
+    s.client.to = "t";
+    s.client.qos = 1;
+    s.client.sent = 2;
+    s.client.to_send = 3; /* goes when on_writable is told */
+    RIG_WAIT(&s.rig, published_three, &s.fake);
+    CHECK_INT(s.fake.out_of_order, 0);
+    scene_end(&s);
+}
+
+static void garbage_of_mqtt_5_ends_the_session_with_a_reason_and_it_comes_back(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t len;
+        const char *why;
+    } rows[] = {
+        {"\x30\x05\0\1t\5x", 7, "malformed PUBLISH"},   {"\x30\x06\0\1t\3\x23\0", 8, "malformed PUBLISH"},
+        {"\x40\x01\0", 3, "malformed PUBACK"},         {"\x90\x03\0\1\0", 5, "malformed SUBACK"},
+        {"\xe0\x01\x8e", 3, "taken over by another"},  {"\xe0\x02\x8b\5", 4, "malformed DISCONNECT"},
+        {"\x20\x03\0\0\0", 5, "unexpected or malformed CONNACK"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct scene s;
+        scene_up(&s, (struct bus_options){.version = BUS_MQTT_5});
+        fake_send(&s.fake, rows[i].bytes, rows[i].len);
+        scene_expect_end(&s, rows[i].why);
+        CHECK_INT(s.fake.level, 5);
+        scene_end(&s);
+    }
+}
+
+static void a_will_is_not_retained_where_the_server_takes_none_that_is(void **state)
+{
+    (void)state;
+    static const uint8_t announces[] = {0x25, 0};
+    struct scene s;
+    struct bus_will will = {.topic = "t/state", .payload = slice_str("offline"), .retain = true};
+    scene_begin(&s, (struct bus_options){.version = BUS_MQTT_5});
+    s.fake.takes_no_retain = true;
+    s.fake.announces = slice_of(announces, sizeof(announces));
+    CHECK_OK(bus_set_will(s.client.bus, &will));
+    CHECK_OK(bus_start(s.client.bus));
+    RIG_WAIT(&s.rig, client_is_up, &s.client);
+    CHECK_INT(s.fake.level, 5);
+    CHECK_INT(s.fake.flags, 0x06);
+    CHECK_INT(s.fake.connects, 2);
+    CHECK_CONTAINS(s.client.down_reason, "retained messages are not taken");
+    CHECK_ERR(publish(&s, 1, 10, 0, true), ERR_UNSUPPORTED);
+    CHECK_OK(publish(&s, 1, 10, 0, false));
+    fake_hang_up(&s.fake);
+    RIG_WAIT(&s.rig, three_connects, &s.fake);
+    CHECK_INT(s.fake.flags, 0x06); /* known by then */
+    scene_end(&s);
+}
+
+static bool pinged(void *arg)
+{
+    return ((struct fake *)arg)->pings > 0;
+}
+
+static void the_servers_keep_alive_is_kept_where_it_is_shorter(void **state)
+{
+    (void)state;
+    static const uint8_t announces[] = {0x13, 0, 1};
+    struct scene s;
+    scene_begin(&s, (struct bus_options){.version = BUS_MQTT_5, .keepalive_s = 3600});
+    s.fake.announces = slice_of(announces, sizeof(announces));
+    CHECK_OK(bus_start(s.client.bus));
+    RIG_WAIT(&s.rig, pinged, &s.fake);
+    scene_end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -652,9 +884,17 @@ int main(void)
         cmocka_unit_test(a_session_may_be_freed_in_any_state_and_says_goodbye_when_up),
         cmocka_unit_test(a_link_that_is_set_down_ends_the_session_at_once_and_stays_down_until_it_is_set_up),
         cmocka_unit_test(a_link_that_is_cut_and_given_back_at_once_comes_back_by_itself),
+        cmocka_unit_test(a_session_at_rest_leaves_politely_and_comes_back_at_once),
         cmocka_unit_test(a_connection_comes_from_the_address_that_was_asked_for),
         cmocka_unit_test(a_paused_session_leaves_messages_where_they_are_and_goes_on_sending),
         cmocka_unit_test(a_name_that_does_not_exist_is_told),
+        cmocka_unit_test(a_server_that_does_not_speak_mqtt_5_is_spoken_to_in_3_1_1),
+        cmocka_unit_test(a_refusal_for_another_reason_is_not_taken_for_one_of_the_version),
+        cmocka_unit_test(what_a_server_announces_is_obeyed),
+        cmocka_unit_test(no_more_is_unacknowledged_than_the_server_takes),
+        cmocka_unit_test(garbage_of_mqtt_5_ends_the_session_with_a_reason_and_it_comes_back),
+        cmocka_unit_test(a_will_is_not_retained_where_the_server_takes_none_that_is),
+        cmocka_unit_test(the_servers_keep_alive_is_kept_where_it_is_shorter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

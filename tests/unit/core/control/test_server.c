@@ -62,8 +62,17 @@ static int on_busy(void *arg, const struct control_request *request, struct buff
     return 503;
 }
 
+static int on_who(void *arg, const struct control_request *request, struct buffer *body)
+{
+    struct control_peer peer;
+    (void)arg;
+    CHECK_OK(control_peer(request, &peer));
+    buffer_printf(body, "{\"uid\":%u,\"gid\":%u,\"pid\":%d}", peer.uid, peer.gid, peer.pid);
+    return 403;
+}
+
 static const struct control_route ROUTES[] = {
-    {"/echo", on_echo}, {"/large", on_large}, {"/endless", on_endless}, {"/busy", on_busy}, {NULL, NULL}};
+    {"/who", on_who}, {"/echo", on_echo}, {"/large", on_large}, {"/endless", on_endless}, {"/busy", on_busy}, {NULL, NULL}};
 
 /* ---- callers ---- */
 struct caller {
@@ -172,6 +181,18 @@ static void a_known_path_is_answered_with_its_parameters_decoded(void **state)
     e.target = "/busy";
     run(call, &e);
     CHECK_INT(e.status, 503);
+}
+
+static void who_asks_is_known_from_the_kernel(void **state)
+{
+    (void)state;
+    char want[100];
+    CALLER(c);
+    c.target = "/who";
+    run(call, &c);
+    snprintf(want, sizeof(want), "{\"uid\":%u,\"gid\":%u,\"pid\":%d}\n", getuid(), getgid(), getpid());
+    CHECK_INT(c.status, 403);
+    CHECK_STR(answer_of(&c), want);
 }
 
 static void an_unknown_path_is_404_in_json(void **state)
@@ -515,6 +536,7 @@ int main(void)
     snprintf(path, sizeof(path), "%s/x.sock", folder);
     const struct CMUnitTest tests[] = {
         WITH_SERVER(a_known_path_is_answered_with_its_parameters_decoded),
+        WITH_SERVER(who_asks_is_known_from_the_kernel),
         WITH_SERVER(an_unknown_path_is_404_in_json),
         WITH_SERVER(anything_but_get_is_405),
         WITH_SERVER(what_is_no_http_is_refused),

@@ -100,6 +100,35 @@ static void sha256_is_that_of_fips_180(void **state)
     CHECK(memcmp(digest, abc, sizeof abc) == 0);
 }
 
+static void check_mac(struct slice key, struct slice data, const char *expected)
+{
+    uint8_t mac[CRYPT_SHA256_BYTES];
+    char digits[2 * CRYPT_SHA256_BYTES + 1];
+    CHECK_OK(crypt_hmac_sha256(key, data, mac));
+    for (int i = 0; i < CRYPT_SHA256_BYTES; i++) {
+        snprintf(digits + 2 * i, 3, "%02x", mac[i]);
+    }
+    CHECK_STR(digits, expected);
+}
+
+/* Test cases 1, 2, 3 and 6 of its section 4. */
+static void hmac_sha256_is_that_of_rfc_4231(void **state)
+{
+    (void)state;
+    uint8_t key[131], data[50];
+    memset(key, 0x0b, 20);
+    check_mac(slice_of(key, 20), slice_str("Hi There"),
+              "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    check_mac(slice_str("Jefe"), slice_str("what do ya want for nothing?"),
+              "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    memset(key, 0xaa, sizeof key);
+    memset(data, 0xdd, sizeof data);
+    check_mac(slice_of(key, 20), slice_of(data, 50),
+              "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe");
+    check_mac(slice_of(key, sizeof key), slice_str("Test Using Larger Than Block-Size Key - Hash Key First"),
+              "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 /* ---- key files ---- */
 static char file[] = "/tmp/weir-key-XXXXXX";
 
@@ -190,6 +219,7 @@ int main(void)
         cmocka_unit_test(a_record_does_not_open_with_another_key),
         cmocka_unit_test(nonces_differ_within_an_object_and_between_objects),
         cmocka_unit_test(sha256_is_that_of_fips_180),
+        cmocka_unit_test(hmac_sha256_is_that_of_rfc_4231),
         cmocka_unit_test(a_key_file_is_32_bytes_or_64_digits),
         cmocka_unit_test(a_key_file_of_another_form_is_refused),
         cmocka_unit_test(a_key_file_that_others_may_read_is_refused),

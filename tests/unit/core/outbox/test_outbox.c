@@ -329,6 +329,48 @@ static void a_crash_between_roll_back_and_rebase_asks_again(void **state)
     bench_deinit(&b);
 }
 
+/* Of four entries the second and third go out as one letter, joined; the others as they are. */
+static enum err in_other_words(void *arg, const struct spool_entry *entry, struct slice before, bool *ret_joined,
+                               struct buffer *out)
+{
+    (void)arg;
+    *ret_joined = entry->last % 4 == 3 && before.len == 1;
+    if (entry->last % 4 >= 2) {
+        buffer_put_u8(out, *ret_joined ? 'j' : 's');
+    } else {
+        buffer_put_slice(out, entry->body);
+    }
+    return buffer_err(out);
+}
+
+static void what_goes_out_for_an_entry_is_the_owners_to_say(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, 0);
+    b.handlers.on_entry = in_other_words;
+    bench_start(&b);
+    bench_append(&b, 8, 100); /* 1, 2+3, 4, 5, 6+7, 8 */
+    outbox_connected(b.outbox);
+    bench_run(&b, MS_US);
+    CHECK_INT(b.sent_count, 1);
+    CHECK_INT(b.sent[0].count, 6);
+    CHECK_INT(b.sent[0].header.last, 8);
+    CHECK_STR(b.sent[0].text[1], "j");
+    CHECK(b.sent[0].first[1] == 2 && b.sent[0].last[1] == 3 && b.sent[0].first[2] == 4);
+    CHECK_STR(b.sent[0].text[2], "4......");
+    CHECK_INT(b.sent[0].bytes, 4 * 100 + 2);
+    bench_append(&b, 12, 300); /* bounded by what goes out, not by what is stored: 9, 10+11, 12 and 13, 14+15, .. */
+    bench_answer(&b, WINDOW_ACCEPT, 8);
+    bench_answer(&b, WINDOW_ACCEPT, b.sent[1].header.last);
+    bench_answer(&b, WINDOW_ACCEPT, 20);
+    CHECK_INT(b.sent[1].header.first, 9);
+    CHECK_INT(b.sent[1].header.last, 15);
+    CHECK_INT(b.sent[1].bytes, 3 * 300 + 2);
+    CHECK_INT(outbox_acked(b.outbox), 20);
+    bench_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +382,7 @@ int main(void)
         cmocka_unit_test(what_the_spool_has_lost_is_declared_and_the_rest_goes_on),
         cmocka_unit_test(a_range_is_sent_whole_also_when_its_beginning_is_acknowledged),
         cmocka_unit_test(trims_are_lazy),
+        cmocka_unit_test(what_goes_out_for_an_entry_is_the_owners_to_say),
         cmocka_unit_test(a_spool_that_is_half_full_is_trimmed_at_once),
         cmocka_unit_test(trims_go_into_the_owners_batch_when_it_gives_one),
         cmocka_unit_test(a_closed_epoch_is_handed_over_once_and_begun_anew),

@@ -5,6 +5,8 @@
 #include "device/agent/settings.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "tests/support/check.h"
 
@@ -57,6 +59,31 @@ static void contradictions_are_told(void **state)
     CHECK_CONTAINS((const char *)problems.ptr, "all three or none");
 }
 
+static void rules_and_bounds_are_checked_with_the_rest(void **state)
+{
+    (void)state;
+    struct settings s = {0};
+    char path[] = "/tmp/weir-test-settings-XXXXXX", set[80];
+    BUFFER(problems, 64 * 1024);
+    int fd = mkstemp(path);
+    CHECK(fd >= 0 && write(fd, "rules:\n  w: {do: window, length: 1s}\n  k: {do: range}\n", 53) > 0);
+    close(fd);
+    snprintf(set, sizeof set, "rules.file=%s", path);
+    CHECK_ERR(LOAD(&s, &problems, "broker.insecure=true", set, "sense.fastest=10ms"), ERR_RANGE);
+    buffer_put_u8(&problems, 0);
+    CHECK_CONTAINS((const char *)problems.ptr, ":2:11: rules.w.do: window is not for a device");
+    CHECK_CONTAINS((const char *)problems.ptr, ":3:11: rules.k.do: range needs min or max");
+    CHECK_CONTAINS((const char *)problems.ptr, "sense.fastest and sense.fast_for_max go together");
+    buffer_reset(&problems);
+    CHECK_ERR(LOAD(&s, &problems, "broker.insecure=true", "sense.fastest=1s", "sense.fast_for_max=10s"), ERR_RANGE);
+    buffer_put_u8(&problems, 0);
+    CHECK_CONTAINS((const char *)problems.ptr, "sense.fastest: is not shorter than report.period");
+    buffer_reset(&problems);
+    CHECK_OK(LOAD(&s, &problems, "broker.insecure=true", "sense.fastest=100ms", "sense.fast_for_max=10s"));
+    options_free(&settings_program, &s);
+    unlink(path);
+}
+
 static void the_hash_names_what_shapes_the_data(void **state)
 {
     (void)state;
@@ -77,6 +104,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_presets_are_what_the_help_promises),
         cmocka_unit_test(contradictions_are_told),
+        cmocka_unit_test(rules_and_bounds_are_checked_with_the_rest),
         cmocka_unit_test(the_hash_names_what_shapes_the_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,10 @@ static void read_block(const Weir__V1__Block *block, const char *device, uint64_
     r->quality = block->quality;
     r->matches = block_decode(slice_of(block->columns.data, block->columns.len), block->samples, BLOCK_CHANNELS_MAX,
                               values, NULL, &channels) == OK;
+    r->channels = (unsigned)channels;
+    for (size_t i = 0; r->matches && i < channels * block->samples; i++) {
+        r->values += values[i] != BLOCK_MISSING;
+    }
     for (size_t c = 0; r->matches && c < channels; c++) {
         for (unsigned i = 0; i < block->samples; i++) {
             r->matches = r->matches &&
@@ -66,11 +70,20 @@ static void read_record(struct rig *rig, const char *device, uint64_t epoch, con
         r->matches = record->gap->from == r->first && record->gap->to == r->last;
     } else if (r->kind == WEIR__V1__RECORD__KIND_EVENT) {
         snprintf(r->event, sizeof r->event, "%s", record->event->id);
+        snprintf(r->text, sizeof r->text, "%s", record->event->text);
         r->severity = record->event->severity;
         r->value = record->event->value;
         r->set = record->event->set;
     } else if (r->kind == WEIR__V1__RECORD__KIND_DESCRIBE) {
         r->set = record->describe->set;
+        r->config = record->describe->config;
+        r->channels = (unsigned)record->describe->n_channel;
+    } else if (r->kind == WEIR__V1__RECORD__KIND_CURATED) {
+        r->rules = record->curated->rules;
+        if (record->curated->block != NULL) {
+            read_block(record->curated->block, device, epoch, r);
+        }
+        r->matches = true; /* what is left is not the pattern of its place */
     } else if (r->kind == WEIR__V1__RECORD__KIND_HEALTH) {
         r->rss_bytes = record->health->rss_bytes;
     }
@@ -154,6 +167,15 @@ struct rig_stream *rig_stream_of(struct rig *rig, uint64_t epoch)
 struct rig_stream *rig_current(struct rig *rig, unsigned lane)
 {
     return rig_stream_of(rig, rig_stats(rig).lane[lane].epoch);
+}
+
+void rig_command(struct rig *rig, const struct wire_command *command)
+{
+    char topic[TOPIC_MAX + 1];
+    BUFFER(out, WIRE_COMMAND_MAX);
+    CHECK_OK(wire_command_encode(command, &out));
+    topic_format("sim", "gw", "dev-1", TOPIC_CMD, topic);
+    CHECK_OK(bus_publish(rig->receiver_bus, slice_str(topic), buffer_slice(&out), 1, false));
 }
 
 /* ---- device ---- */

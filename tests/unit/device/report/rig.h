@@ -18,7 +18,7 @@
 #include "device/sense/sense.h"
 #include "proto/wire/wire.h"
 
-enum { RIG_STREAMS_MAX = 16, RIG_EVENT_TEXT = 48 };
+enum { RIG_STREAMS_MAX = 16, RIG_EVENT_TEXT = 48, RIG_TEXT = 160 };
 
 struct rig_record {
     uint64_t first, last;
@@ -30,7 +30,11 @@ struct rig_record {
     bool has_times;
     int quality;
     int severity;
-    char event[RIG_EVENT_TEXT];
+    char event[RIG_EVENT_TEXT], text[RIG_TEXT];
+    uint64_t rules;  /* curated: their version */
+    uint64_t values; /* block, curated: that are not missing */
+    uint64_t config; /* describe */
+    unsigned channels;
     double value;
     uint64_t rss_bytes;
 };
@@ -80,6 +84,8 @@ void rig_expect_whole(const struct rig_stream *stream);
 size_t rig_count(const struct rig_stream *stream, Weir__V1__Record__KindCase kind);
 /* The n-th event (from 0) with this id; NULL. */
 const struct rig_record *rig_event(const struct rig_stream *stream, const char *id, size_t n);
+/* The receiver asks something of the device. */
+void rig_command(struct rig *rig, const struct wire_command *command);
 uint64_t rig_gap_numbers(const struct rig_stream *stream);
 
 #endif

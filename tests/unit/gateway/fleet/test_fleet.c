@@ -140,6 +140,46 @@ static void beyond_the_bound_the_longest_silent_device_is_forgotten(void **state
     end(&r);
 }
 
+struct presence {
+    char log[200];
+};
+
+static void on_presence(void *arg, const char *id, bool online)
+{
+    struct presence *p = arg;
+    size_t len = strlen(p->log);
+    snprintf(p->log + len, sizeof(p->log) - len, "%c%s ", online ? '+' : '-', id);
+}
+
+static void coming_and_going_is_told_once(void **state)
+{
+    struct rig r;
+    struct presence p = {{0}};
+    (void)state;
+    start(&r, 10 * SECOND_US, 0);
+    fleet_on_presence(r.fleet, on_presence, &p);
+    fleet_known_stream(r.fleet, "never");
+    CHECK(fleet_admit(r.fleet, "a", 10));
+    CHECK(fleet_admit(r.fleet, "b", 10));
+    CHECK(fleet_admit(r.fleet, "a", 10));
+    pass(&r, 6 * SECOND_US);
+    CHECK(fleet_admit(r.fleet, "b", 10));
+    pass(&r, 6 * SECOND_US);
+    CHECK_INT(fleet_online(r.fleet), 1);
+    CHECK_INT(fleet_online(r.fleet), 1);
+    CHECK(fleet_admit(r.fleet, "a", 10));
+    CHECK_STR(p.log, "+a +b -a +a ");
+    for (unsigned i = 0; i < FLEET_DEVICES_MAX; i++) { /* everybody known is forgotten for somebody new */
+        char id[16];
+        snprintf(id, sizeof(id), "d%u", i);
+        fleet_on_presence(r.fleet, i + 1 < FLEET_DEVICES_MAX ? on_presence : NULL, &p);
+        fleet_known_stream(r.fleet, id);
+    }
+    CHECK_STR(p.log, "+a +b -a +a -b ");
+    CHECK_INT(fleet_online(r.fleet), 0);
+    end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +188,7 @@ int main(void)
         cmocka_unit_test(the_account_of_a_device_counts_frames_records_and_refusals),
         cmocka_unit_test(a_device_over_its_quota_is_throttled_and_the_others_are_not),
         cmocka_unit_test(a_changed_quota_is_in_force_at_once),
+        cmocka_unit_test(coming_and_going_is_told_once),
         cmocka_unit_test(beyond_the_bound_the_longest_silent_device_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include "gateway/ingest/ingest.h"
 
 #include "proto/block/block.h"
+#include "proto/path/path.h"
 #include "proto/topic/topic.h"
 #include "tests/support/check.h"
 
@@ -590,9 +591,72 @@ static void while_held_nothing_is_taken_and_afterwards_everything_is(void **stat
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
 
+/* ---- the path up ---- */
+/* What a gateway below sends to learn it: a frame of a boot that nobody has. */
+static void probe(struct rig *r, const char *sender, enum topic_channel channel)
+{
+    struct window_header header = header_of(1, 1);
+    BUFFER(body, 4096);
+    header.has_hello = false;
+    header.boot = 99;
+    if (channel == TOPIC_UP) {
+        CHECK_OK(receive_hop_gap(sender, EPOCH, 1, 1, 1, WEIR__V1__GAP_REASON__OVERFLOW, 0, &body));
+    } else {
+        sound_record(&body);
+    }
+    struct slice bodies[] = {buffer_slice(&body)};
+    send_frame(r, sender, sender, channel, &header, bodies, 1);
+}
+
+static void a_gateway_below_that_asks_is_told_the_path_and_each_change_of_it(void **state)
+{
+    struct rig *r = *state;
+    struct path path;
+    probe(r, "line", TOPIC_UP);
+    CHECK_INT(r->answers, 1);
+    CHECK_INT(r->ack.verdict, WINDOW_NEED_HELLO);
+    CHECK_INT(r->ack.boot, 99);
+    CHECK_INT(r->ack.path_count, 1);
+    uint32_t hash = r->ack.path_hash;
+    path_begin(&path, "site", "gw");
+    CHECK_INT(hash, path_hash(&path));
+    struct inbox_stats stats;
+    inbox_stats(ingest_inbox(r->ingest), &stats);
+    CHECK_INT(stats.streams, 0); /* asking leaves nothing behind */
+
+    CHECK_OK(path_add(&path, slice_str("hq/bridge")));
+    ingest_set_path(r->ingest, &path);
+    run(r);
+    CHECK_INT(r->answers, 2); /* without having asked again */
+    CHECK_STR(r->ack_topic, "weir/v1/site/gw/line/ack");
+    CHECK_INT(r->ack.path_count, 2);
+    CHECK(r->ack.path_hash != hash && r->ack.boot == 99);
+}
+
+static void devices_are_told_no_path(void **state)
+{
+    struct rig *r = *state;
+    struct path path;
+    probe(r, "line", TOPIC_UP); /* also when there is a gateway below */
+    probe(r, "pump", TOPIC_TELE);
+    CHECK_INT(r->answers, 2);
+    CHECK_INT(r->ack.verdict, WINDOW_NEED_HELLO);
+    CHECK(r->ack.path_count == 0 && r->ack.path_hash == 0);
+    send_sound(r, "pump", 1);
+    CHECK_INT(r->ack.verdict, WINDOW_ACCEPT);
+    CHECK(r->ack.path_count == 0 && r->ack.path_hash == 0);
+    path_begin(&path, "site", "gw");
+    CHECK_OK(path_add(&path, slice_str("hq/bridge")));
+    ingest_set_path(r->ingest, &path);
+    run(r);
+    CHECK_STR(r->ack_topic, "weir/v1/site/gw/line/ack"); /* the last: nobody but the line */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_gateway_below_that_asks_is_told_the_path_and_each_change_of_it),
+        TEST(devices_are_told_no_path),
         TEST(a_sound_record_is_kept_as_it_came_and_acknowledged_when_durable),
         TEST(a_frame_in_anothers_name_is_refused_without_an_answer),
         TEST(a_device_with_the_gateways_own_name_is_refused),

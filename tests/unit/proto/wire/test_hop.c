@@ -18,12 +18,20 @@ static void random_acks_are_byte_for_byte_those_of_the_library(void **state)
         struct wire_ack ack = {.epoch = mix_u64(seed) | 1, .hwm = some_number(seed), .boot = (uint32_t)seed % 7,
                                .lane = (uint8_t)(seed % 5), .verdict = (enum window_verdict)(seed % 9)};
         struct wire_ack again;
-        BUFFER(out, 100);
+        char ids[PATH_IDS_MAX][24];
+        ack.path_hash = (uint32_t)seed % 3 * 1000;
+        ack.path_count = seed % 4 == 0 ? (unsigned)(seed / 4 % (PATH_IDS_MAX + 1)) : 0;
+        for (unsigned i = 0; i < ack.path_count; i++) {
+            snprintf(ids[i], sizeof(ids[i]), "site/gw-%u", i);
+            ack.path[i] = slice_str(ids[i]);
+        }
+        BUFFER(out, 1000);
         wire_ack_encode(&ack, &out);
         CHECK_OK(buffer_err(&out));
         CHECK_OK(wire_ack_decode(buffer_slice(&out), &again));
         CHECK(again.epoch == ack.epoch && again.hwm == ack.hwm && again.boot == ack.boot);
         CHECK(again.lane == ack.lane && again.verdict == ack.verdict);
+        CHECK(again.path_hash == ack.path_hash && again.path_count == ack.path_count);
         Weir__V1__Ack *a = weir__v1__ack__unpack(NULL, out.len, out.ptr);
         CHECK(a != NULL && a->epoch == ack.epoch && a->hwm == ack.hwm && a->boot == ack.boot);
         CHECK(a->lane == ack.lane && (int)a->verdict == (int)ack.verdict && a->version == WIRE_VERSION);
@@ -58,6 +66,17 @@ static void an_ack_that_breaks_a_limit_is_refused(void **state)
     a = good, a.verdict = (Weir__V1__Verdict)9;
     CHECK_ERR(decode_ack(&a), ERR_RANGE);
     a = good, a.lane = 256;
+    CHECK_ERR(decode_ack(&a), ERR_RANGE);
+    static char gateway[] = "site/gw", no_site[] = "no-site";
+    char *ids[PATH_IDS_MAX + 1] = {0};
+    for (unsigned i = 0; i < COUNT_OF(ids); i++) {
+        ids[i] = gateway;
+    }
+    a = good, a.path = ids, a.n_path = PATH_IDS_MAX;
+    CHECK_OK(decode_ack(&a));
+    a.n_path = PATH_IDS_MAX + 1;
+    CHECK_ERR(decode_ack(&a), ERR_RANGE);
+    a.n_path = 2, ids[1] = no_site;
     CHECK_ERR(decode_ack(&a), ERR_RANGE);
     struct wire_ack ack;
     CHECK_ERR(wire_ack_decode(slice_of("\x08", 1), &ack), ERR_MALFORMED);

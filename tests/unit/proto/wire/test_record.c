@@ -21,6 +21,10 @@ struct sample {
     Weir__V1__Gap gap;
     Weir__V1__Suppressed suppressed;
     Weir__V1__Describe describe;
+    Weir__V1__Curated curated;
+    Weir__V1__Window window;
+    Weir__V1__Window *windows[WIRE_WINDOWS_MAX + 1];
+    double bands[WIRE_BANDS_MAX + 1];
     Weir__V1__ChannelInfo channel;
     Weir__V1__ChannelInfo *channels[BLOCK_CHANNELS_MAX + 1];
     uint8_t columns[400], times[100];
@@ -37,6 +41,8 @@ static void sample_init(struct sample *s)
                          .gap = WEIR__V1__GAP__INIT,
                          .suppressed = WEIR__V1__SUPPRESSED__INIT,
                          .describe = WEIR__V1__DESCRIBE__INIT,
+                         .curated = WEIR__V1__CURATED__INIT,
+                         .window = WEIR__V1__WINDOW__INIT,
                          .channel = WEIR__V1__CHANNEL_INFO__INIT};
     s->record.schema = WIRE_SCHEMA;
     int64_t values[2 * 32], distances[32];
@@ -67,6 +73,19 @@ static void sample_init(struct sample *s)
     for (size_t i = 0; i < COUNT_OF(s->channels); i++) {
         s->channels[i] = &s->channel;
     }
+    s->window.rule = word;
+    s->window.start_us = 1700000000000000;
+    s->window.length_us = 60000000;
+    s->window.count = 60;
+    s->window.mean = -1.5;
+    s->window.band = s->bands;
+    s->window.n_band = 3;
+    for (size_t i = 0; i < COUNT_OF(s->windows); i++) {
+        s->windows[i] = &s->window;
+    }
+    s->curated.rules = 7;
+    s->curated.window = s->windows;
+    s->curated.n_window = 2;
     s->describe.channel = s->channels;
     s->describe.n_channel = 2;
     s->describe.set = wire_describe_set(&s->describe);
@@ -82,6 +101,10 @@ static void choose(struct sample *s, Weir__V1__Record__KindCase kind)
     case WEIR__V1__RECORD__KIND_GAP: s->record.gap = &s->gap; break;
     case WEIR__V1__RECORD__KIND_SUPPRESSED: s->record.suppressed = &s->suppressed; break;
     case WEIR__V1__RECORD__KIND_DESCRIBE: s->record.describe = &s->describe; break;
+    case WEIR__V1__RECORD__KIND_CURATED:
+        s->record.curated = &s->curated;
+        s->curated.block = &s->block;
+        break;
     default: break;
     }
     bool is_range = kind == WEIR__V1__RECORD__KIND_GAP || kind == WEIR__V1__RECORD__KIND_SUPPRESSED;
@@ -98,6 +121,7 @@ static enum err check(const struct sample *s, const char **why)
 static const Weir__V1__Record__KindCase kinds[] = {
     WEIR__V1__RECORD__KIND_BLOCK, WEIR__V1__RECORD__KIND_EVENT,      WEIR__V1__RECORD__KIND_HEALTH,
     WEIR__V1__RECORD__KIND_GAP,   WEIR__V1__RECORD__KIND_SUPPRESSED, WEIR__V1__RECORD__KIND_DESCRIBE,
+    WEIR__V1__RECORD__KIND_CURATED,
 };
 
 static void every_kind_is_packed_checked_and_unpacked(void **state)
@@ -254,6 +278,16 @@ static void health_and_descriptions_are_held_to_their_limits(void **state)
     REFUSED(DESCRIBE, s.describe.set = 0, ERR_RANGE, "describe.set");
     REFUSED(DESCRIBE, s.describe.source = latin1, ERR_RANGE, "describe.software");
     REFUSED(DESCRIBE, s.describe.n_channel = BLOCK_CHANNELS_MAX + 1, ERR_RANGE, "describe.channel");
+    REFUSED(CURATED, s.block.samples = 31, ERR_MALFORMED, "block.columns");
+    REFUSED(CURATED, s.window.mean = NAN, ERR_RANGE, "curated.window");
+    REFUSED(CURATED, s.window.max = INFINITY, ERR_RANGE, "curated.window");
+    REFUSED(CURATED, s.window.length_us = 0, ERR_RANGE, "curated.window");
+    REFUSED(CURATED, s.window.channel = BLOCK_CHANNELS_MAX, ERR_RANGE, "curated.window");
+    REFUSED(CURATED, s.window.rule = empty, ERR_RANGE, "curated.window");
+    REFUSED(CURATED, s.bands[2] = NAN, ERR_RANGE, "curated.window");
+    REFUSED(CURATED, s.window.n_band = WIRE_BANDS_MAX + 1, ERR_RANGE, "curated.window");
+    REFUSED(CURATED, s.curated.n_window = WIRE_WINDOWS_MAX + 1, ERR_RANGE, "curated.window");
+    REFUSED(CURATED, (s.curated.n_window = 0, s.curated.block = NULL), ERR_RANGE, "curated");
     ACCEPTED(DESCRIBE, s.describe.n_channel = BLOCK_CHANNELS_MAX);
 }
 

@@ -66,7 +66,13 @@ static void errors_are_told_with_their_line(void **state)
         enum err err;
     } cases[] = {
         {"", "empty", ERR_MALFORMED},
-        {"weir-plan 2\n", "line 1: a plan begins with", ERR_MALFORMED},
+        {"weir-plan 3\n", "line 1: a plan begins with", ERR_MALFORMED},
+        {"weir-plan 1\nline-rules thin\n", "line 2: there is no setting \"line-rules\"", ERR_MALFORMED},
+        {"weir-plan 1\nring 1000\n", "line 2: there is no setting \"ring\"", ERR_MALFORMED},
+        {"weir-plan 1\nat 1s rules gw1 to none for 1s\n", "there is no fault \"rules\"", ERR_MALFORMED},
+        {"weir-plan 2\nline-rules mine\n", "\"mine\" is not known here", ERR_MALFORMED},
+        {"weir-plan 2\nat 1s rules bridge1 to none for 1s\n", "no \"bridge1\" for rules", ERR_RANGE},
+        {"weir-plan 2\nat 1s rules gw1 to none\n", "\"for\" was expected", ERR_MALFORMED},
         {"weir-plan 1\nseeds 3\n", "line 2: there is no setting \"seeds\"", ERR_MALFORMED},
         {"weir-plan 1\ndevices 0\n", "line 2: devices is 0; 1 to 64", ERR_RANGE},
         {"weir-plan 1\ndevices 3x\n", "\"3x\" is not a whole number", ERR_MALFORMED},
@@ -148,6 +154,35 @@ static void plans_of_seeds_read_back_as_they_were_printed(void **state)
     CHECK_INT(kinds, (UINT64_C(1) << PLAN_KIND_COUNT) - 1); /* every kind of fault occurs */
 }
 
+static void rules_are_of_the_second_version(void **state)
+{
+    (void)state;
+    struct plan p = read_well("weir-plan 2\nlines 2\nsite yes\nline-rules windows\nsite-rules capture\nring 65536\n"
+                              "at 5s rules line-2 to none for 1min step 3\nat 6s crash site1 for 1s\n");
+    CHECK_INT(p.world.line_rules, WORLD_RULES_WINDOWS);
+    CHECK_INT(p.world.site_rules, WORLD_RULES_CAPTURE);
+    CHECK_INT(p.world.ring_bytes, 65536);
+    CHECK_INT(p.entries[0].kind, PLAN_RULES);
+    CHECK_INT(p.entries[0].value, WORLD_RULES_NONE);
+    CHECK_INT(p.entries[0].for_us, MINUTE_US);
+    BUFFER(text, 10000);
+    plan_print(&p, &text);
+    buffer_put_u8(&text, 0);
+    CHECK_CONTAINS((const char *)text.ptr, "weir-plan 2\n");
+    struct plan again = read_well((const char *)text.ptr);
+    CHECK_INT(again.world.site_rules, WORLD_RULES_CAPTURE);
+    CHECK_INT(again.count, 2);
+    CHECK_INT(again.entries[0].step, 3);
+    plan_deinit(&p);
+    plan_deinit(&again);
+    struct plan old = read_well("weir-plan 1\nat 6s crash gw1 for 1s\n");
+    buffer_reset(&text);
+    plan_print(&old, &text);
+    buffer_put_u8(&text, 0);
+    CHECK_CONTAINS((const char *)text.ptr, "weir-plan 1\n"); /* what needs no second version stays readable for the first */
+    plan_deinit(&old);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +190,7 @@ int main(void)
         cmocka_unit_test(errors_are_told_with_their_line),
         cmocka_unit_test(a_plan_has_a_bounded_number_of_faults),
         cmocka_unit_test(plans_of_seeds_read_back_as_they_were_printed),
+        cmocka_unit_test(rules_are_of_the_second_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -170,6 +170,39 @@ static void an_epoch_that_was_not_synced_shows_after_a_crash(void **state)
     done(&r);
 }
 
+/* ---- rules ---- */
+#define WITH_RULES "weir-plan 2\nseed 5\ndevices 3\nlines 1\nsite yes\nperiod 250ms\nsamples 8\nchannels 3\nlength 3min\n"
+
+static void every_value_goes_into_the_sink_or_into_a_window_whatever_crashes(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"line-rules windows\n", "site-rules windows\n", "line-rules windows\nsite-rules capture\n",
+                                       "line-rules capture\nring 65536\n"};
+    for (size_t i = 0; i < COUNT_OF(sets); i++) {
+        char text[1000];
+        (void)snprintf(text, sizeof(text), "%s%s%s", WITH_RULES, sets[i],
+                       "at 20s crash line-1 for 1s commits 1\nat 35s crash site1 for 2s\nat 50s crash * for 1s\n"
+                       "at 60s rules line-1 to thin for 20s\nat 70s crash line-1 for 1s\nat 90s disk line-1 full for 20s\n"
+                       "at 91s disk site1 eio for 5s\nat 120s rules site1 to windows for 30s\nat 130s crash site1 for 1s\n");
+        struct run_result r = run_text(text);
+        CHECK_INT(r.violations, 0);
+        CHECK(r.report.curated > 100);
+        CHECK(r.report.windows > 10);
+        CHECK_INT(r.report.miscounted, 0);
+        done(&r);
+    }
+}
+
+static void a_position_committed_without_its_records_loses_them(void **state)
+{
+    (void)state;
+    struct run_result r = run_text(WITH_RULES "mistake state-without-records\nline-rules thin\n"
+                                              "at 30s link line-1 down for 30s\nat 40s crash line-1 for 1s\n");
+    CHECK(r.report.lost + r.report.undeclared > 0);
+    CHECK(r.violations > 0);
+    done(&r);
+}
+
 int main(void)
 {
     log_mute();
@@ -187,6 +220,8 @@ int main(void)
         cmocka_unit_test(a_sink_without_its_mark_shows_duplicates_when_the_bridge_dies),
         cmocka_unit_test(the_brokers_word_taken_for_the_gateways_loses_records),
         cmocka_unit_test(an_epoch_that_was_not_synced_shows_after_a_crash),
+        cmocka_unit_test(every_value_goes_into_the_sink_or_into_a_window_whatever_crashes),
+        cmocka_unit_test(a_position_committed_without_its_records_loses_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

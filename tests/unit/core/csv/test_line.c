@@ -3,7 +3,7 @@
  * Goal: a line of CSV is taken apart the way spreadsheets and loggers write it, and what is no number is never taken
  * for one.
  */
-#include "device/sense/csv_line.h"
+#include "core/csv/csv.h"
 
 #include "tests/support/check.h"
 
@@ -118,6 +118,30 @@ static void dates_are_known_in_several_forms(void **state)
     }
 }
 
+static void a_date_is_a_time(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *cell;
+        int64_t us;
+    } rows[] = {
+        {"1970-01-01", 0},
+        {"2020-02-08 13:30:47", INT64_C(1581168647000000)},
+        {"2020-02-29T00:00:00.250Z", INT64_C(1582934400250000)},
+        {"2020-02-08T13:30:47+01:00", INT64_C(1581165047000000)},
+        {"2020-02-08T13:30:47-0130", INT64_C(1581174047000000)},
+        {"2013/12/02 21:15", INT64_C(1386018900000000)},
+        {"08.02.2020 13:30:47", INT64_C(1581168647000000)},
+        {"2/28/2020 1:05", INT64_C(1582851900000000)},
+    };
+    int64_t us = -1;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        CHECK(csv_time(rows[i].cell, &us));
+        CHECK_INT(us, rows[i].us);
+    }
+    CHECK(!csv_time("1969-12-31", &us) && !csv_time("Pressure", &us) && !csv_time("2020-02-08 13:61", &us));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -128,6 +152,7 @@ int main(void)
         cmocka_unit_test(numbers_tell_their_decimal_places),
         cmocka_unit_test(what_is_missing_and_what_is_text_is_no_number),
         cmocka_unit_test(dates_are_known_in_several_forms),
+        cmocka_unit_test(a_date_is_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

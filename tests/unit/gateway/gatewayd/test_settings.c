@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Goal: parents are a list in the order of the file, one `parent` still is enough, and every mistake in them is
+ * named. */
+#include "gateway/gatewayd/settings.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "tests/support/check.h"
+
+#define HEAD "site: s\nid: g1\nbroker: {host: h, insecure: true}\nstore: {path: st, size: 8MiB}\n"
+
+static char path[64];
+static struct settings settings;
+static struct buffer problems;
+
+/* What is said against it; "" when it is good: then settings is filled in. */
+static const char *read_text(const char *text)
+{
+    options_free(&settings_program, &settings);
+    memset(&settings, 0, sizeof(settings));
+    buffer_deinit(&problems);
+    buffer_init(&problems, 1 << 20);
+    FILE *out = fopen(path, "w");
+    CHECK(out != NULL && fputs(HEAD, out) >= 0 && fputs(text, out) >= 0 && fclose(out) == 0);
+    if (options_load(&settings_program, path, NULL, 0, &settings, &problems) == OK) {
+        return "";
+    }
+    buffer_put_u8(&problems, '\0');
+    CHECK_OK(buffer_err(&problems));
+    return (const char *)problems.ptr;
+}
+
+static void one_parent_is_enough_and_none_is_allowed(void **state)
+{
+    (void)state;
+    CHECK_STR(read_text(""), "");
+    CHECK_INT(settings.parents.count, 0);
+    CHECK_STR(read_text("parent: {host: p, id: a, insecure: true}\n"), "");
+    CHECK_STR(settings.parent_id, "a");
+    CHECK_INT(settings.failover_after_us, 60 * SECOND_US);
+}
+
+static void further_parents_stand_in_the_order_of_the_file(void **state)
+{
+    (void)state;
+    CHECK_STR(read_text("parent: {host: p, id: a, insecure: true, failover_after: 5s, failback_after: 7s}\n"
+                        "parents:\n  z: {host: q, port: 1884, site: other, insecure: true, reconnect: 1s}\n"
+                        "  b: {host: r, insecure: true}\n"),
+              "");
+    const struct settings_parent *parents = settings.parents.items;
+    CHECK_INT(settings.parents.count, 2);
+    CHECK_STR(settings.parents.names[0], "z");
+    CHECK_STR(parents[0].site, "other");
+    CHECK_STR(parents[0].broker.host, "q");
+    CHECK_INT(parents[0].broker.port, 1884);
+    CHECK_INT(parents[0].broker.reconnect_us, SECOND_US);
+    CHECK_STR(settings.parents.names[1], "b");
+    CHECK_INT(parents[1].broker.port, 8883);
+    CHECK_INT(settings.failover_after_us, 5 * SECOND_US);
+    CHECK_INT(settings.failback_after_us, 7 * SECOND_US);
+}
+
+static void a_gateway_is_not_its_own_parent(void **state)
+{
+    (void)state;
+    CHECK_CONTAINS(read_text("parent: {host: p, id: g1, insecure: true}\n"),
+                   "parent.id: is our own id; records would go round: g1 -> g1");
+    CHECK_CONTAINS(read_text("parents: {g1: {host: p, insecure: true}}\n"), "parents.g1: is our own id");
+}
+
+static void mistakes_in_further_parents_are_named(void **state)
+{
+    (void)state;
+    CHECK_CONTAINS(read_text("parent: {host: p, id: a, insecure: true}\nparents: {a: {host: p, insecure: true}}\n"),
+                   "parents.a: is parent.id already");
+    CHECK_CONTAINS(read_text("parents: {b: {insecure: true}}\n"), "parents.b.host: a broker is needed");
+    CHECK_CONTAINS(read_text("parents: {b: {host: p}}\n"), "parents.b.insecure");
+    CHECK_CONTAINS(read_text("parents: {b: {host: p, insecure: true, prot: 3}}\n"), "prot");
+    CHECK_CONTAINS(read_text("parent: {failover_after: 10ms}\n"), "failover_after");
+    BUFFER(many, 4096);
+    buffer_put_str(&many, "parents:\n");
+    for (int i = 0; i < 8; i++) {
+        buffer_printf(&many, "  p%d: {host: p, insecure: true}\n", i);
+    }
+    buffer_put_u8(&many, '\0');
+    CHECK(strlen(read_text((const char *)many.ptr)) > 0);
+}
+
+static void the_link_costs_what_tls_does_where_a_parent_speaks_it(void **state)
+{
+    (void)state;
+    struct budget_rules rules;
+    CHECK_STR(read_text("parent: {host: p, id: a, insecure: true}\n"), "");
+    settings_budget(&settings, &rules);
+    CHECK(!rules.tls);
+    CHECK_STR(read_text("parents: {b: {host: p, insecure: true}}\n"), ""); /* and no preferred one */
+    settings_budget(&settings, &rules);
+    CHECK(!rules.tls);
+    struct settings_parent *parents = settings.parents.items;
+    parents[0].broker.insecure = false; /* as with certificates, which would be looked at in the file */
+    settings_budget(&settings, &rules);
+    CHECK(rules.tls);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_parent_is_enough_and_none_is_allowed),
+        cmocka_unit_test(further_parents_stand_in_the_order_of_the_file),
+        cmocka_unit_test(a_gateway_is_not_its_own_parent),
+        cmocka_unit_test(mistakes_in_further_parents_are_named),
+        cmocka_unit_test(the_link_costs_what_tls_does_where_a_parent_speaks_it),
+    };
+    snprintf(path, sizeof(path), "/tmp/weir-gateway-settings-%d.yaml", (int)getpid());
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    options_free(&settings_program, &settings);
+    buffer_deinit(&problems);
+    (void)unlink(path);
+    return failed;
+}
