@@ -90,6 +90,9 @@ DEFINE_CLEANUP(struct loop_watch, loop_watch_free)
 
 /* ---- signals (real loops only); a signal becomes an ordinary event ---- */
 enum err loop_on_signal(struct loop *loop, int signo, void (*fn)(void *arg, int signo), void *arg) MUST_CHECK;
+/* From now on this signal waits until loop_on_signal takes it, instead of ending a program that is still starting; when
+ * the loop is gone it is ignored. Before there are threads. */
+void loop_hold_signal(int signo);
 
 /* ---- workers: one thread, jobs in order ---- */
 struct loop_worker;

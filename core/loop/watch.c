@@ -8,6 +8,7 @@
 #include "core/loop/loop_internal.h"
 
 #include <event2/event.h>
+#include <signal.h>
 
 struct loop_watch {
     struct loop *loop;
@@ -120,6 +121,14 @@ static void signal_watch_free(struct signal_watch *s)
 }
 DEFINE_CLEANUP(struct signal_watch, signal_watch_free)
 
+static void mask_signal(int how, int signo)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signo);
+    (void)pthread_sigmask(how, &set, NULL); /* fails for numbers of no signal only */
+}
+
 enum err loop_on_signal(struct loop *loop, int signo, void (*fn)(void *arg, int signo), void *arg)
 {
     if (loop->world != NULL) {
@@ -141,7 +150,14 @@ enum err loop_on_signal(struct loop *loop, int signo, void (*fn)(void *arg, int 
         return ERR_IO;
     }
     link_append(&loop->signals, &take(s)->link);
+    mask_signal(SIG_UNBLOCK, signo);
     return OK;
+}
+
+void loop_hold_signal(int signo)
+{
+    mask_signal(SIG_BLOCK, signo);
+    (void)signal(signo, SIG_IGN); /* libevent puts this back; while it is blocked, the signal waits all the same */
 }
 
 void real_free_signals(struct loop *loop)

@@ -137,7 +137,7 @@ static void first_pass(struct reading *r)
 }
 
 /* ---- second pass ---- */
-static void node_problem(struct walk *w, const struct scope *scope, const yaml_node_t *node, const char *name,
+static void node_problem(struct walk *w, struct scope *scope, const yaml_node_t *node, const char *name,
                          const char *text)
 {
     char full[OPTIONS_PREFIX_MAX + OPTIONS_NAME_MAX];
@@ -145,11 +145,12 @@ static void node_problem(struct walk *w, const struct scope *scope, const yaml_n
     if (name[0] == '\0' && len > 0) {
         full[len - 1] = '\0'; /* the section itself: without its dot */
     }
+    scope->spoilt = true;
     reading_problem(w->r, ERR_RANGE, NULL, node->start_mark.line + 1, node->start_mark.column + 1, "%s%s%s", full,
                     full[0] ? ": " : "", text);
 }
 
-static void given_twice(struct walk *w, const struct scope *scope, const yaml_node_t *node, const char *name,
+static void given_twice(struct walk *w, struct scope *scope, const yaml_node_t *node, const char *name,
                         const char *what, size_t line)
 {
     char text[80];
@@ -173,7 +174,7 @@ static bool is_null(const yaml_node_t *node)
 }
 
 /* Items of a list row; false after a problem. */
-static bool list_items(struct walk *w, const struct scope *scope, const struct option *row, const yaml_node_t *node,
+static bool list_items(struct walk *w, struct scope *scope, const struct option *row, const yaml_node_t *node,
                        struct slice *items, size_t *ret_count)
 {
     size_t count = 0;
@@ -216,7 +217,6 @@ static void set_row(struct walk *w, struct scope *scope, size_t index, const yam
     if (!claim_row(w, scope, index, key, value)) {
         return;
     }
-    origin->kind = ORIGIN_FILE;
     if (value->type == YAML_MAPPING_NODE) {
         node_problem(w, scope, value, row->name, "is a setting, not a section");
         return;
@@ -238,7 +238,11 @@ static void set_row(struct walk *w, struct scope *scope, size_t index, const yam
     }
     struct fault why = {.code = OK};
     enum err err = option_parse(row, &text, r->folder, scope->settings, &why);
+    bool kept = err == OK || (err == ERR_RANGE && option_is_number(row));
+    origin->kind = kept ? ORIGIN_FILE : ORIGIN_NONE; /* else the preset stands in for it */
     if (err != OK) {
+        scope->spoilt |= !kept;
+        origin->refused = true;
         reading_problem(r, err, NULL, origin->line, origin->column, "%s%s: %s", scope->prefix, row->name,
                         err == ERR_NOMEM ? "out of memory" : why.text);
     }
@@ -265,7 +269,7 @@ static void suggest_group(const struct scope *scope, const char *name, char *out
     snprintf(out, size, found[0] ? "; did you mean the section %s%s?" : "%s%s", found[0] ? scope->prefix : "", found);
 }
 
-static void report_unknown(struct walk *w, const struct scope *scope, const yaml_node_t *key, const char *name)
+static void report_unknown(struct walk *w, struct scope *scope, const yaml_node_t *key, const char *name)
 {
     char hint[OPTIONS_PREFIX_MAX + OPTIONS_NAME_MAX + 60], text[sizeof(hint) + 40];
     scope_suggest(scope, name, hint, sizeof(hint));

@@ -76,7 +76,9 @@ void reading_problem(struct reading *r, enum err code, const char *name, size_t 
     va_end(args);
     if (line > 0) {
         buffer_printf(r->problems, "%s:%zu:%zu: %s\n", r->name, line, column, text);
-        put_source(r, line, column);
+        if (r->text.len > 0) {
+            put_source(r, line, column);
+        }
     } else {
         buffer_printf(r->problems, "%s: %s\n", name ? name : r->name, text);
     }
@@ -176,14 +178,16 @@ enum err reading_file(struct reading *r)
         return ERR_IO;
     }
     enum err err = read_all(fd, &r->file);
-    r->text = buffer_slice(&r->file);
     if (err == ERR_NOMEM) {
         return err;
     }
     if (err == ERR_FULL || r->file.len > OPTIONS_FILE_MAX) {
-        reading_problem(r, ERR_IO, NULL, 0, 0, "is larger than 1MiB, which no configuration is");
+        reading_problem(r, ERR_IO, NULL, 1, 1,
+                        "the file is larger than 1MiB, which no configuration is: it has %lld bytes, and no line of it "
+                        "was read", (long long)st.st_size);
         return ERR_IO;
     }
+    r->text = buffer_slice(&r->file);
     if (err != OK) {
         reading_problem(r, ERR_IO, NULL, 0, 0, "cannot read the configuration file: %s", strerror(errno));
     }
@@ -283,6 +287,7 @@ static void apply_set(struct reading *r, const char *set)
     enum err err = scope_parse(scope, row, equals + 1, "", &why);
     if (err != OK) {
         reading_problem(r, err, place, 0, 0, "%s", err == ERR_NOMEM ? "out of memory" : why.text);
+        scope->spoilt = true;
     }
     scope->origins[row].kind = ORIGIN_SET;
 }
@@ -325,6 +330,7 @@ static void report_missing(struct reading *r, struct scope *scope, const struct 
     while (line > 0 && column <= source.len && source.ptr[column - 1] == ' ') {
         column++;
     }
+    scope->spoilt = true;
     reading_problem(r, ERR_RANGE, NULL, line, column, "%s%s is missing: %s", scope->prefix, row->name, row->help);
 }
 
@@ -383,8 +389,9 @@ static void finish_scope(struct reading *r, struct scope *scope)
     }
 }
 
-/* Where the file has the setting or the section of that full name. */
-static void find_place(const struct reading *r, const char *name, size_t *ret_line, size_t *ret_column)
+/* Where the file has the setting or the section of that full name. True when what the check says about it may well be a
+ * consequence of what was told already. */
+static bool find_place(const struct reading *r, const char *name, size_t *ret_line, size_t *ret_column)
 {
     char section[OPTIONS_NAME_MAX + 1];
     const char *rest = name;
@@ -392,12 +399,13 @@ static void find_place(const struct reading *r, const char *name, size_t *ret_li
     const struct scope *scope = map < r->top.rows ? sections_find(&r->top, map, section) : &r->top;
     *ret_line = *ret_column = 0;
     if (scope == NULL) {
-        return;
+        return false;
     }
     const struct origin *origin = &scope->origins[scope_row(scope, rest)];
     bool named = rest[0] != '\0' && origin->kind == ORIGIN_FILE;
     *ret_line = named ? origin->line : scope->line;
     *ret_column = named ? origin->column : scope->column;
+    return scope->spoilt || (named && origin->refused);
 }
 
 /* A sentence of the program's check belongs to the setting that it begins with. */
@@ -410,14 +418,17 @@ static void report_check(struct reading *r, struct slice line)
         len++;
     }
     size_t at_line, at_column;
-    find_place(r, word, &at_line, &at_column);
+    if (find_place(r, word, &at_line, &at_column)) {
+        return;
+    }
     reading_problem(r, ERR_RANGE, NULL, at_line, at_column, "%.*s", (int)line.len, (const char *)line.ptr);
 }
 
 static void run_check(struct reading *r)
 {
     BUFFER(found, 64 * 1024);
-    if (r->program->check == NULL || r->problem_count > 0) {
+    if (r->program->check == NULL || r->broken || r->err == ERR_NOMEM ||
+        (r->problem_count > 0 && !r->program->checks_all)) {
         return;
     }
     enum err err = r->program->check(r->top.settings, &found);

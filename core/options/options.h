@@ -72,8 +72,13 @@ struct options_program {
     bool needs_no_file;  /* a verb whose settings are mostly given on the command line */
     const char *example; /* a command line, for the help; NULL = the configuration file */
     const char *exits;   /* line of exit codes for the help; NULL = a daemon's */
+    const char *sample_end; /* lines behind the sample's, of what is in no table; NULL = none */
     /* Cross-field checks; may be NULL. Appends sentences to problems, one per line, returns ERR_RANGE if any. */
     enum err (*check)(const void *settings, struct buffer *problems);
+    /* check is also called where single values were refused, so that all mistakes are told at once: a number out of its
+     * range is then what was written, anything else its preset (0 without one). What it says of a section in which
+     * something could not be understood is left out. */
+    bool checks_all;
 };
 
 enum options_outcome {

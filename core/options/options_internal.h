@@ -19,6 +19,7 @@ enum origin_kind { ORIGIN_NONE, ORIGIN_PRESET, ORIGIN_FILE, ORIGIN_SET };
 struct origin { /* one per row: where the value in force comes from */
     enum origin_kind kind;
     size_t line, column; /* in the file, from 1; 0 = not named there */
+    bool refused;        /* the value there was told as a problem */
 };
 
 /* A table and the settings it fills: the program's, or those of one named section. */
@@ -32,6 +33,7 @@ struct scope {
     char prefix[OPTIONS_PREFIX_MAX];               /* in front of the rows' names: "", or "classes.pump." */
     size_t line, column;                           /* where the file names this section first; 0 = it does not */
     size_t written_line;                           /* where it has its mapping */
+    bool spoilt;                                   /* something in it could not be understood: check cannot judge it */
     size_t place;                                  /* its turn among its sisters; SIZE_MAX = only on the command line */
 };
 struct scopes {
@@ -112,7 +114,7 @@ void sections_apply_live(const struct option *row, void *to, void *from, struct 
 void reading_document(struct reading *r);
 
 /* ---- value.c ---- */
-/* Writes the field (freeing what it held). On ERR_RANGE and ERR_MALFORMED *why has the sentence without the name. */
+/* Writes the field (freeing what it held), a number also with ERR_RANGE. On ERR_RANGE and ERR_MALFORMED *why has the sentence without the name. */
 enum err option_parse(const struct option *row, const struct option_text *text, const char *folder, void *settings,
                       struct fault *why) MUST_CHECK;
 void option_clear(const struct option *row, void *settings);
@@ -130,6 +132,12 @@ static inline bool option_is_text(const struct option *row)
 {
     return row->type == OPTION_STRING || row->type == OPTION_PATH || row->type == OPTION_FILE ||
            row->type == OPTION_ID;
+}
+/* Of these a value out of range is in the field all the same, beside the sentence. */
+static inline bool option_is_number(const struct option *row)
+{
+    return row->type == OPTION_INT || row->type == OPTION_NUMBER || row->type == OPTION_DURATION ||
+           row->type == OPTION_BYTES;
 }
 
 /* ---- format.c ---- */

@@ -205,6 +205,9 @@ void options_print_sample(const struct options_program *program, struct buffer *
                   "others show the default.\n\n",
                   program->name, program->summary);
     put_sample_rows(program->table, 0, "", out);
+    if (program->sample_end != NULL) {
+        buffer_put_str(out, program->sample_end);
+    }
 }
 
 /* "    period: 1s      # plant.yaml:7" */

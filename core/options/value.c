@@ -3,7 +3,8 @@
  * value - one written value into one typed field.
  *
  * Comes in: the row and what was written. Goes out: the field, or one sentence without the setting's name that says
- * what is wrong and what is allowed. A field is replaced only when the new value is good.
+ * what is wrong and what is allowed. A field is replaced only when the new value is good, or a number out of its range:
+ * whoever checks further then sees what was written.
  */
 #include "core/options/options_internal.h"
 
@@ -146,11 +147,8 @@ static enum err parse_int(const struct option *row, struct slice s, int64_t *fie
     }
     errno = 0;
     long long value = strtoll(word, NULL, 10);
-    if (errno != 0 || !within(row, (double)value)) {
-        return out_of_range(row, s, "", why);
-    }
     *field = value;
-    return OK;
+    return errno != 0 || !within(row, (double)value) ? out_of_range(row, s, "", why) : OK;
 }
 
 static bool plain_decimal(struct slice s)
@@ -194,11 +192,8 @@ static enum err parse_number(const struct option *row, struct slice s, double *f
     if (!to_double(s, &value)) {
         return fault_set(why, ERR_MALFORMED, "%s is not a number", shown_of(s).text);
     }
-    if (!within(row, value)) {
-        return out_of_range(row, s, "", why);
-    }
     *field = value;
-    return OK;
+    return within(row, value) ? OK : out_of_range(row, s, "", why);
 }
 
 static enum err bad_unit(const struct unit *units, const char *example, struct slice s, const char *unit,
@@ -253,11 +248,10 @@ static enum err parse_units(const struct option *row, const struct unit *units, 
         return bad_unit(units, example, s, unit, why);
     }
     double value = number * (seconds ? (double)SECOND_US : found->factor);
-    if (value > 9e18 || !within(row, value) || (number > 0 && value < 1)) {
-        return out_of_range(row, s, "", why);
-    }
-    *field = llround(value);
-    return OK;
+    bool good = value <= 9e18 && within(row, value) && (number == 0 || value >= 1);
+    /* One out of range is bounded so that sums of a few do not overflow where it is checked further. */
+    *field = good ? llround(value) : number > 0 ? llround(fmin(fmax(value, 1), 1e18)) : 0;
+    return good ? OK : out_of_range(row, s, "", why);
 }
 
 static enum err parse_enum(const struct option *row, struct slice s, int *field, struct fault *why)
