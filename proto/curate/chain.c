@@ -125,7 +125,7 @@ static void downsample_release(struct run *r, const struct op *op)
     if (op->rule->by == RULE_BY_MEAN) {
         double mean = snap(d->sum / (double)d->count, op->resolution);
         if (!isnan(mean)) {
-            series_put(r->out, d->bucket * op->rule->every_us, mean, -1, true);
+            series_put(r->out, d->held.t, mean, -1, true); /* the first value's time: never one before it */
         }
     } else if (op->rule->by != RULE_BY_FIRST) { /* which went at once */
         series_put(r->out, d->held.t, d->held.v, d->held_row, d->held_made);

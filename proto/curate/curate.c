@@ -103,6 +103,11 @@ int64_t curate_taken(const struct curate *c, size_t rule)
     return rule < RULES_MAX ? c->taken[rule] : 0;
 }
 
+uint64_t curate_released(const struct curate *c)
+{
+    return c->released;
+}
+
 /* ---- outcomes ---- */
 static void begin_record(struct curate *c)
 {
@@ -112,6 +117,7 @@ static void begin_record(struct curate *c)
     memset(c->dropped, 0, sizeof(c->dropped));
     memset(c->altered, 0, sizeof(c->altered));
     memset(c->taken, 0, sizeof(c->taken));
+    c->released = 0;
 }
 
 static const struct rule *most(const struct curate *c, const uint64_t *a, const uint64_t *b)
@@ -151,7 +157,7 @@ static void opaque(const struct curate *c, const struct curate_stream *s, struct
 /* ---- blocks ---- */
 static bool nothing_to_do(const struct curate_stream *s)
 {
-    bool none = !s->rewritten && s->queue.len == 0 && s->held_count == 0;
+    bool none = !s->rewritten && !stream_untold(s) && s->queue.len == 0 && s->held_count == 0;
     for (unsigned i = 0; none && i < s->channel_count; i++) {
         none = s->channels[i].op_count == 0;
     }
@@ -234,7 +240,10 @@ static enum err on_block(struct curate *c, struct curate_stream *s, const Weir__
     }
     TRY(take_block(c, s, &left));
     if (!c->changed && !s->rewritten && s->queue.len == 0) {
-        return OK;
+        if (!stream_untold(s)) {
+            return OK;
+        }
+        left = (struct left){.any = true, .block = *block};
     }
     if (!left.any && s->queue.len == 0 && most(c, c->dropped, NULL) == NULL && s->out_count > 0) {
         /* Rows without a single value, in another set: no rule took them, so one of them goes on. */
@@ -350,6 +359,22 @@ static enum err on_captured(struct curate *c, struct curate_stream *s, const Wei
     return OK;
 }
 
+/* What rules below made of the device's description: ours from here on, as a Describe would be. */
+static enum err learn(struct curate *c, struct curate_stream *s, const Weir__V1__Describe *describe)
+{
+    TRY(stream_describe(c, s, describe));
+    c->changed |= s->rewritten; /* the record does not pass as it came */
+    return OK;
+}
+
+static enum err take_windows(struct curate *c, struct curate_stream *s, const Weir__V1__Curated *curated)
+{
+    for (size_t i = 0; i < curated->n_window; i++) {
+        TRY(take_window(c, s, curated->set, curated->window[i]));
+    }
+    return OK;
+}
+
 static enum err on_curated(struct curate *c, struct curate_stream *s, struct slice record,
                            const Weir__V1__Curated *curated, struct curate_result *result)
 {
@@ -358,11 +383,17 @@ static enum err on_curated(struct curate *c, struct curate_stream *s, struct sli
         return on_captured(c, s, curated, result);
     }
     struct left left = {.any = false};
-    size_t waiting = s->queue.len;
-    for (size_t i = 0; i < curated->n_window; i++) {
-        TRY(take_window(c, s, curated->set, curated->window[i]));
+    /* Windows that the change of rules closed are of the set before. */
+    bool late = curated->describe != NULL && s->described && curated->n_window > 0 && curated->set == s->set;
+    if (curated->describe != NULL && !late) {
+        TRY(learn(c, s, curated->describe));
     }
+    size_t waiting = s->queue.len;
+    TRY(take_windows(c, s, curated));
     size_t passed = s->queue.len;
+    if (late) {
+        TRY(learn(c, s, curated->describe));
+    }
     bool known = curated->block != NULL && input_block(c, s, curated->block);
     if (known) {
         TRY(take_block(c, s, &left));
@@ -372,8 +403,10 @@ static enum err on_curated(struct curate *c, struct curate_stream *s, struct sli
     } else if (curated->block != NULL) {
         left = (struct left){.any = true, .block = *curated->block};
     }
-    if (waiting == 0 && s->queue.len == passed && !c->changed && !(known && s->rewritten)) {
+    if (waiting == 0 && s->queue.len == passed && !c->changed && !(known && s->rewritten) &&
+        (curated->describe != NULL || !stream_untold(s))) {
         buffer_reset(&s->queue); /* its own windows: they go with it, as it came */
+        s->told = curated->describe != NULL ? s->out_set : s->told;
         return OK;
     }
     if (known && !c->changed && !s->rewritten) {
@@ -383,6 +416,9 @@ static enum err on_curated(struct curate *c, struct curate_stream *s, struct sli
     enum err err = finish(c, s, &left, result);
     /* It is as large as a record may be, and ours would be larger: it stays, with its own windows only. */
     if (err == ERR_RANGE && !c->changed && s->queue.len >= passed) {
+        if (passed == waiting) {
+            return OK;
+        }
         memmove(s->queue.ptr + waiting, s->queue.ptr + passed, s->queue.len - passed);
         s->queue.len -= passed - waiting;
         return OK;
@@ -414,6 +450,7 @@ static enum err on_describe(struct curate *c, struct curate_stream *s, Weir__V1_
         }
         shaped(c, result);
     }
+    s->told = s->out_set;
     return OK;
 }
 

@@ -8,7 +8,8 @@
  *                  -> unchanged, no window closed:  KEPT, the bytes as they came
  *                  -> no value and no window left:  DROPPED by the rule that took most
  *                  -> else:                         SHAPED: Curated{values left, windows closed}
- *   Curated   -> (from a gateway below) its block as above; its windows pass, or a `merge` rule takes them
+ *   Curated   -> (from a gateway below) its block as above; its windows pass, or a `merge` rule takes them; a
+ *                description in it is learnt as a Describe is
  *   Event     -> of a channel under drop, hash or bucket: loses text and value
  *   Gap       -> KEPT; windows that are open across it are partial
  *   others    -> KEPT
@@ -25,7 +26,8 @@
  * bit for bit, also when the state went through bytes in between.
  * New rules: a state of other rules is taken over: what is described stays, open windows are closed as partial and go
  * with the next block, and so does the last value that a door or a downsample had held back. A description that the
- * new rules rewrite otherwise is known upstream with the device's next Describe (one every 1000 records).
+ * new rules rewrite otherwise, or no longer, goes up at once: in the next block's record (Curated.describe), which is
+ * SHAPED then, also when nothing else is left of it. Which description went up last is part of the state.
  *
  * A fresh stream knows no Describe: give it the device's last one (the outcome is not needed) where there is one at
  * hand.
@@ -84,6 +86,8 @@ enum err curate_record(struct curate *curate, struct curate_stream *stream, stru
 /* Values that the rule took out of the record that was handed in last; below 0: it let go more than it took (the corner of
  * a door, the result of a downsample). */
 int64_t curate_taken(const struct curate *curate, size_t rule);
+/* Values that came out with it because rules that are no longer in force had held them back. */
+uint64_t curate_released(const struct curate *curate);
 const struct rules *curate_rules(const struct curate *curate);
 
 /* For captures: the rows of a raw Block (or Curated) record of the stream as Curated{capture: rule's name, block},

@@ -151,6 +151,7 @@ struct curate_stream {
     char device[ID_MAX + 1];
     bool described, rewritten;
     uint32_t set, out_set;
+    uint32_t told;             /* the set that the last description that went up had; 0 = none */
     struct buffer describe;    /* Describe message as it came */
     unsigned channel_count, out_count;
     struct channel *channels;  /* owned */
@@ -187,6 +188,7 @@ struct curate {
     bool changed;   /* some value is gone or new */
     uint64_t dropped[RULES_MAX], altered[RULES_MAX];
     int64_t taken[RULES_MAX]; /* values in less values out */
+    uint64_t released;        /* values of rules before */
     bool *same[RULES_MAX]; /* dedupe rules: [ROWS_MAX]: the row equals the one before; owned */
     struct series series[2];
     int64_t column[ROWS_MAX];
@@ -322,7 +324,13 @@ struct left { /* of a block */
 enum err output_block(struct curate *c, const struct curate_stream *s, struct left *ret_left) MUST_CHECK;
 /* Half of the rows, for a block that would not fit a record: values that need more digits than the sensor's gave. */
 enum err output_shrink(struct curate *c, const struct curate_stream *s, struct left *left) MUST_CHECK;
-/* The record in c->record: Curated{block, as many windows as fit}. Takes them off the queue (s NULL: none). */
+/* The description that goes up now is not the one that went up last. */
+static inline bool stream_untold(const struct curate_stream *s)
+{
+    return s->described && s->told != s->out_set;
+}
+/* The record in c->record: Curated{block, the description if it is untold, as many windows as fit}. Takes them off the
+ * queue (s NULL: neither description nor windows). */
 enum err output_curated(struct curate *c, struct curate_stream *s, const Weir__V1__Block *block, const char *capture,
                         bool *ret_any) MUST_CHECK;
 

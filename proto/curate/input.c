@@ -183,6 +183,7 @@ enum err input_release(struct curate *c, struct curate_stream *s)
             int64_t cell = block_quantise(h->point.v, s->channels[h->channel].out_resolution);
             if (cell != BLOCK_MISSING) {
                 TRY(input_extra(c, h->channel, h->point.t, cell));
+                c->released++;
             }
         }
     }

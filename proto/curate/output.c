@@ -11,7 +11,7 @@
 #include "proto/curate/curate_internal.h"
 
 enum { FIELD_SCHEMA = 1 << 3, FIELD_CURATED = 16 << 3 | 2, FIELD_RULES = 1 << 3 | 1, FIELD_SET = 2 << 3 | 5,
-       FIELD_BLOCK = 3 << 3 | 2, FIELD_CAPTURE = 5 << 3 | 2, HEADS_BYTES = 256 };
+       FIELD_BLOCK = 3 << 3 | 2, FIELD_CAPTURE = 5 << 3 | 2, FIELD_DESCRIBE = 6 << 3 | 2, HEADS_BYTES = 256 };
 /* Values of out_rows: a row of the record, or none. */
 enum { NO_ROW = -1 };
 
@@ -273,6 +273,29 @@ static void put_block(struct curate *c, const Weir__V1__Block *block)
     }
 }
 
+/* With the description, if the receivers do not know it and it fits; else it waits for a smaller record. */
+static enum err put_description(struct curate *c, const struct curate_stream *s, bool *ret_put)
+{
+    Weir__V1__Describe *describe;
+    *ret_put = false;
+    if (!stream_untold(s)) {
+        return OK;
+    }
+    TRY(stream_described(c, s, &describe));
+    size_t len = weir__v1__describe__get_packed_size(describe);
+    if (c->body.len + len + 2 * HEADS_BYTES > WIRE_RECORD_MAX) {
+        return OK;
+    }
+    buffer_put_u8(&c->body, FIELD_DESCRIBE);
+    buffer_put_varint(&c->body, len);
+    uint8_t *at = buffer_extend(&c->body, len);
+    if (at != NULL) {
+        weir__v1__describe__pack(describe, at);
+    }
+    *ret_put = true;
+    return OK;
+}
+
 static enum err put_record(struct curate *c)
 {
     buffer_reset(&c->record);
@@ -290,18 +313,22 @@ enum err output_curated(struct curate *c, struct curate_stream *s, const Weir__V
                         bool *ret_any)
 {
     uint32_t set = s != NULL ? s->out_set : block != NULL ? block->set : 0;
-    size_t taken = 0, room = WINDOWS_RECORD_BYTES;
+    size_t taken = 0;
+    bool described = false;
     buffer_reset(&c->body);
     if (block != NULL) {
         put_block(c, block);
-        room = c->body.len + HEADS_BYTES >= WIRE_RECORD_MAX ? 0 : WIRE_RECORD_MAX - HEADS_BYTES - c->body.len;
-        room = room < WINDOWS_RECORD_BYTES ? room : WINDOWS_RECORD_BYTES;
     }
+    if (s != NULL) {
+        TRY(put_description(c, s, &described));
+    }
+    size_t room = c->body.len + HEADS_BYTES >= WIRE_RECORD_MAX ? 0 : WIRE_RECORD_MAX - HEADS_BYTES - c->body.len;
+    room = room < WINDOWS_RECORD_BYTES ? room : WINDOWS_RECORD_BYTES;
     size_t without = c->body.len;
     if (s != NULL) {
         queue_peek(s, room, &set, &taken, &c->body);
     }
-    *ret_any = block != NULL || taken > 0;
+    *ret_any = block != NULL || taken > 0 || described;
     if (!*ret_any) {
         return OK;
     }
@@ -326,6 +353,9 @@ enum err output_curated(struct curate *c, struct curate_stream *s, const Weir__V
         c->stats[0].cut++;
         c->body.len = without;
         return output_curated(c, NULL, block, capture, ret_any);
+    }
+    if (err == OK && described) {
+        s->told = s->out_set;
     }
     return err;
 }

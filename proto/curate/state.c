@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A stream as bytes:
- *   version u8 | rules u64le | flags u8 (1 described, 2 has a row) | [described: Describe | out_set u32le | channels |
- *   channel*] | [row: cell*] | wall, mono | captures | (rule, from, to)* | queue | held | (channel, t, v)*
+ *   version u8 | rules u64le | flags u8 (1 described, 2 has a row) | [described: Describe | out_set, told u32le |
+ *   channels | channel*] | [row: cell*] | wall, mono | captures | (rule, from, to)* | queue | held | (channel, t, v)*
  *   channel = out + 1 | made u8 | ops | op*
  *   op      = rule's name | kind u8 | what the kind keeps
  * Texts and byte strings: length varint, bytes. Numbers: varints; times zigzag; values f64le.
  *
  * Operators carry their rule's name and settings as far as they are needed to let go what they hold, so that a state of
- * other rules can be closed properly.
+ * other rules can be closed properly. Version 1 had no told: the description goes up once more.
  */
 #include <math.h>
 
 #include "proto/curate/curate_internal.h"
 
-enum { VERSION = 1, DESCRIBED = 1, HAS_ROW = 2, QUEUE_MAX = 64 << 20, DESCRIBE_MAX = WIRE_RECORD_MAX };
+enum { VERSION = 2, DESCRIBED = 1, HAS_ROW = 2, QUEUE_MAX = 64 << 20, DESCRIBE_MAX = WIRE_RECORD_MAX };
 
 /* ---- pieces ---- */
 static void put_time(struct buffer *out, int64_t t)
@@ -177,7 +177,7 @@ static void get_downsample(struct cursor *in, struct downsample *d, struct holdi
     d->sum = get_number(in);
     d->held = get_point(in);
     h->holds = by != RULE_BY_FIRST;
-    h->point = by == RULE_BY_MEAN ? (struct point){d->bucket * (int64_t)every, d->sum / (double)d->count} : d->held;
+    h->point = by == RULE_BY_MEAN ? (struct point){d->held.t, d->sum / (double)d->count} : d->held;
 }
 
 static void put_op(const struct op *op, struct buffer *out)
@@ -284,6 +284,7 @@ enum err curate_stream_encode(const struct curate_stream *s, struct buffer *out)
     if (s->described) {
         put_bytes(out, buffer_slice(&s->describe));
         buffer_put_u32le(out, s->out_set);
+        buffer_put_u32le(out, s->told);
         buffer_put_varint(out, s->channel_count);
         for (unsigned i = 0; i < s->channel_count; i++) {
             put_channel(&s->channels[i], out);
@@ -309,6 +310,7 @@ struct reading {
     struct curate *c;
     struct curate_stream *s;
     struct cursor in;
+    uint8_t version;
     bool same; /* of the very rules in force */
     const Weir__V1__Describe *describe; /* in the arena */
     uint32_t out_set;
@@ -420,14 +422,28 @@ static enum err close_channel(struct reading *g, unsigned index)
     return OK;
 }
 
+/* It may go up again: held to what receivers take. */
+static bool describe_passes(struct curate *c, struct slice message)
+{
+    enum { KEY_SCHEMA = 1 << 3, KEY_DESCRIBE = 15 << 3 | 2 };
+    buffer_reset(&c->record);
+    buffer_put_u8(&c->record, KEY_SCHEMA);
+    buffer_put_u8(&c->record, WIRE_SCHEMA);
+    buffer_put_u8(&c->record, KEY_DESCRIBE);
+    buffer_put_varint(&c->record, message.len);
+    buffer_put_slice(&c->record, message);
+    return buffer_err(&c->record) == OK && wire_record_check(buffer_slice(&c->record), 1, 1, NULL) == OK;
+}
+
 static enum err read_channels(struct reading *g)
 {
     ProtobufCAllocator allocator = {
         .alloc = arena_protobuf_alloc, .free = arena_protobuf_free, .allocator_data = &g->c->arena};
     struct slice bytes = cursor_bytes(&g->in, cursor_varint(&g->in));
     g->out_set = cursor_u32le(&g->in);
+    g->s->told = g->version > 1 ? cursor_u32le(&g->in) : 0;
     uint64_t channels = cursor_varint(&g->in);
-    if (g->in.failed || bytes.len > DESCRIBE_MAX) {
+    if (g->in.failed || bytes.len > DESCRIBE_MAX || !describe_passes(g->c, bytes)) {
         return ERR_MALFORMED;
     }
     Weir__V1__Describe *describe = weir__v1__describe__unpack(&allocator, bytes.len, bytes.ptr);
@@ -513,10 +529,10 @@ static void check_held(struct curate_stream *s)
 
 static enum err read_state(struct reading *g)
 {
-    uint8_t version = cursor_u8(&g->in);
+    g->version = cursor_u8(&g->in);
     g->same = cursor_u64le(&g->in) == rules_version(g->c->rules);
     uint8_t flags = cursor_u8(&g->in);
-    if (g->in.failed || version != VERSION || flags > (DESCRIBED | HAS_ROW) || flags == HAS_ROW) {
+    if (g->in.failed || g->version < 1 || g->version > VERSION || flags > (DESCRIBED | HAS_ROW) || flags == HAS_ROW) {
         return ERR_MALFORMED;
     }
     if ((flags & DESCRIBED) != 0) {

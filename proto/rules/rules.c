@@ -93,29 +93,32 @@ static const struct options_program program = {.name = "rules",
                                                .summary = "What a gateway does with readings before they go on.",
                                                .table = table,
                                                .settings_size = sizeof(struct file),
-                                               .check = check};
+                                               .check = check,
+                                               .checks_all = true};
 
 /* What each kind looks at, besides devices, channels and do. */
 static const struct kind {
-    const char *name, *settings;
+    const char *name, *settings, *help;
 } kinds[RULE_KINDS] = {
-    [RULE_RANGE] = {"range", " min max otherwise "},
-    [RULE_QUALITY] = {"quality", " clock "},
-    [RULE_DEDUPE] = {"dedupe", " "},
-    [RULE_CONVERT] = {"convert", " factor offset unit resolution "},
-    [RULE_DEADBAND] = {"deadband", " abs percent heartbeat "},
-    [RULE_SWINGING_DOOR] = {"swinging-door", " abs heartbeat "},
-    [RULE_RATE] = {"rate", " rate "},
-    [RULE_DOWNSAMPLE] = {"downsample", " every by "},
-    [RULE_ON_CHANGE] = {"on-change", " heartbeat "},
-    [RULE_WINDOW] = {"window", " length every late quantiles error raw "},
-    [RULE_SPECTRUM] = {"spectrum", " samples bands raw "},
-    [RULE_CAPTURE] = {"capture", " above below before after faster every "},
-    [RULE_DROP] = {"drop", " "},
-    [RULE_HASH] = {"hash", " "},
-    [RULE_BUCKET] = {"bucket", " width "},
-    [RULE_MERGE] = {"merge", " of length late "},
+    [RULE_RANGE] = {"range", " min max otherwise ", "drops values outside, or counts them"},
+    [RULE_QUALITY] = {"quality", " clock ", "drops rows whose clock is worse than stated"},
+    [RULE_DEDUPE] = {"dedupe", " ", "drops a row that equals the one before in all channels of the rule"},
+    [RULE_CONVERT] = {"convert", " factor offset unit resolution ", "value * factor + offset, another unit"},
+    [RULE_DEADBAND] = {"deadband", " abs percent heartbeat ", "drops what is that near to the last kept value"},
+    [RULE_SWINGING_DOOR] = {"swinging-door", " abs heartbeat ",
+                            "keeps corners; what is dropped is within abs of the line between them"},
+    [RULE_RATE] = {"rate", " rate ", "at most so many values a second, evenly"},
+    [RULE_DOWNSAMPLE] = {"downsample", " every by ", "one value per so long"},
+    [RULE_ON_CHANGE] = {"on-change", " heartbeat ", "drops equal values"},
+    [RULE_WINDOW] = {"window", " length every late quantiles error raw ", "statistics over spans of event time"},
+    [RULE_SPECTRUM] = {"spectrum", " samples bands raw ", "energy per band, of so many samples at a time"},
+    [RULE_CAPTURE] = {"capture", " above below before after faster every ", "raw rows around a trigger, as alarms"},
+    [RULE_DROP] = {"drop", " ", "the channel does not leave the plant"},
+    [RULE_HASH] = {"hash", " ", "it leaves as a pseudonym, keyed with the gateway's rules.key"},
+    [RULE_BUCKET] = {"bucket", " width ", "it leaves rounded down to a multiple of width"},
+    [RULE_MERGE] = {"merge", " of length late ", "windows from gateways below become longer ones"},
 };
+static const char every_kind[] = " devices channels do ";
 
 const char *rule_kind_name(enum rule_kind kind)
 {
@@ -358,14 +361,19 @@ static bool is_given(const struct rule *r, const struct option *row)
     return false;
 }
 
+static bool has_word(const char *words, const char *name)
+{
+    char word[40];
+    snprintf(word, sizeof(word), " %s ", name);
+    return strstr(words, word) != NULL;
+}
+
 /* A setting that is given must be one that the rule's kind looks at. */
 static void check_meaning(struct checking *c, const struct rule *r)
 {
     for (const struct option *row = rule_table; row->name != NULL; row++) {
-        char word[40], text[120];
-        snprintf(word, sizeof(word), " %s ", row->name);
-        if (strstr(" devices channels do ", word) == NULL && is_given(r, row) &&
-            strstr(kinds[r->kind].settings, word) == NULL) {
+        char text[120];
+        if (!has_word(every_kind, row->name) && is_given(r, row) && !has_word(kinds[r->kind].settings, row->name)) {
             snprintf(text, sizeof(text), "has no meaning with do: %s", kinds[r->kind].name);
             problem(c, row->name, text);
         }
@@ -449,7 +457,30 @@ static const struct options_program device_program = {.name = "rules",
                                                       .summary = "What a device leaves out of its records.",
                                                       .table = table,
                                                       .settings_size = sizeof(struct file),
-                                                      .check = check_device};
+                                                      .check = check_device,
+                                                      .checks_all = true};
+
+static enum err check_keyless(const void *settings, struct buffer *problems)
+{
+    const struct file *f = settings;
+    struct checking c = {.problems = problems};
+    enum err err = check(settings, problems);
+    for (size_t i = 0; i < f->rules.count; i++) {
+        const struct rule *r = (const struct rule *)f->rules.items + i;
+        c.name = f->rules.names[i];
+        if (r->kind == RULE_HASH) {
+            problem(&c, "do", "hash needs the plant's key, and the gateway's rules.key names none");
+        }
+    }
+    return c.failed ? ERR_RANGE : err;
+}
+
+static const struct options_program keyless_program = {.name = "rules",
+                                                       .summary = "What a gateway without a key does with readings.",
+                                                       .table = table,
+                                                       .settings_size = sizeof(struct file),
+                                                       .check = check_keyless,
+                                                       .checks_all = true};
 
 /* ---- the public face ---- */
 static void hash_text(uint64_t *hash, const char *text)
@@ -488,6 +519,26 @@ enum err rules_load(const char *path, struct rules **ret_rules, struct buffer *p
 enum err rules_load_device(const char *path, struct rules **ret_rules, struct buffer *problems)
 {
     return load(&device_program, path, ret_rules, problems);
+}
+
+enum err rules_load_keyless(const char *path, struct rules **ret_rules, struct buffer *problems)
+{
+    return load(&keyless_program, path, ret_rules, problems);
+}
+
+const char *rule_kind_help(enum rule_kind kind)
+{
+    return kind < RULE_KINDS ? kinds[kind].help : "";
+}
+
+const struct option *rule_kind_setting(enum rule_kind kind, size_t index)
+{
+    const char *words = kind < RULE_KINDS ? kinds[kind].settings : every_kind;
+    const struct option *row = rule_table;
+    while (row->name != NULL && (!has_word(words, row->name) || index-- > 0)) {
+        row++;
+    }
+    return row->name != NULL ? row : NULL;
 }
 
 void rules_free(struct rules *rules)

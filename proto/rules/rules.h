@@ -78,6 +78,8 @@ enum err rules_load(const char *path, struct rules **ret_rules, struct buffer *p
 /* The same for a file that a device runs on its blocks: ERR_RANGE also for kinds that are not for a device, each with
  * its place and the reason. */
 enum err rules_load_device(const char *path, struct rules **ret_rules, struct buffer *problems) MUST_CHECK;
+/* The same for a gateway that has no key of the plant: ERR_RANGE also for each hash rule. */
+enum err rules_load_keyless(const char *path, struct rules **ret_rules, struct buffer *problems) MUST_CHECK;
 void rules_free(struct rules *rules);
 DEFINE_CLEANUP(struct rules, rules_free)
 uint64_t rules_version(const struct rules *rules);
@@ -85,6 +87,11 @@ size_t rules_count(const struct rules *rules);
 const struct rule *rules_at(const struct rules *rules, size_t index);
 /* The word of `do`. */
 const char *rule_kind_name(enum rule_kind kind);
+/* What it does, in a few words. */
+const char *rule_kind_help(enum rule_kind kind);
+/* The settings that a kind looks at, one by one, as the file's reader has them: words, preset, help. NULL beyond the last;
+ * kind RULE_KINDS: those of every rule. */
+const struct option *rule_kind_setting(enum rule_kind kind, size_t index);
 /* Why a device does not run rules of this kind; NULL = it does. */
 const char *rule_kind_not_for_devices(enum rule_kind kind);
 /* Whether the rule is for this channel of this device. */

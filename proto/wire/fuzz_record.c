@@ -20,6 +20,15 @@ static void expect(bool holds)
     }
 }
 
+static void judge_describe(const Weir__V1__Describe *d)
+{
+    expect(d->n_channel <= BLOCK_CHANNELS_MAX && d->set != 0 && wire_describe_set(d) != 0);
+    for (size_t i = 0; i < d->n_channel; i++) {
+        double resolution = d->channel[i]->resolution;
+        expect(isfinite(resolution) && resolution > 0);
+    }
+}
+
 static void judge(const Weir__V1__Record *r)
 {
     if (r->kind_case == WEIR__V1__RECORD__KIND_BLOCK) {
@@ -29,11 +38,9 @@ static void judge(const Weir__V1__Record *r)
     } else if (r->kind_case == WEIR__V1__RECORD__KIND_EVENT) {
         expect(!isinf(r->event->value) && strlen(r->event->text) <= WIRE_TEXT_MAX && r->event->id[0] != '\0');
     } else if (r->kind_case == WEIR__V1__RECORD__KIND_DESCRIBE) {
-        expect(r->describe->n_channel <= BLOCK_CHANNELS_MAX && wire_describe_set(r->describe) != 0);
-        for (size_t i = 0; i < r->describe->n_channel; i++) {
-            double resolution = r->describe->channel[i]->resolution;
-            expect(isfinite(resolution) && resolution > 0);
-        }
+        judge_describe(r->describe);
+    } else if (r->kind_case == WEIR__V1__RECORD__KIND_CURATED && r->curated->describe != NULL) {
+        judge_describe(r->curated->describe);
     }
     BUFFER(out, WIRE_RECORD_MAX);
     enum err err = wire_record_pack(r, &out); /* NaN may change its bits and unknown fields their place */

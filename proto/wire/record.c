@@ -33,7 +33,8 @@ enum { RANGE_FROM = 1, RANGE_TO, RANGE_REASON_OR_RULE, RANGE_LAST };
 enum { DESCRIBE_SET = 1, DESCRIBE_CHANNEL, DESCRIBE_CONFIG, DESCRIBE_MODEL, DESCRIBE_BOOT_ID, DESCRIBE_SOFTWARE,
        DESCRIBE_SOURCE };
 enum { CHANNEL_NAME = 1, CHANNEL_UNIT, CHANNEL_RESOLUTION };
-enum { CURATED_RULES = 1, CURATED_SET, CURATED_BLOCK, CURATED_WINDOW, CURATED_CAPTURE };
+enum { CURATED_RULES = 1, CURATED_SET, CURATED_BLOCK, CURATED_WINDOW, CURATED_CAPTURE,
+       CURATED_DESCRIBE };
 enum { WINDOW_CHANNEL = 1, WINDOW_RULE, WINDOW_START_US, WINDOW_LENGTH_US, WINDOW_COUNT, WINDOW_MEAN, WINDOW_M2,
        WINDOW_MIN, WINDOW_MAX, WINDOW_SKETCH, WINDOW_BAND, WINDOW_PARTIAL, WINDOW_LATE };
 
@@ -67,7 +68,7 @@ static const uint8_t channel_kinds[] = {
 
 static const uint8_t curated_kinds[] = {
     [CURATED_RULES] = KIND_FIXED64, [CURATED_SET] = KIND_FIXED32, [CURATED_BLOCK] = KIND_BYTES,
-    [CURATED_WINDOW] = KIND_BYTES,   [CURATED_CAPTURE] = KIND_BYTES,
+    [CURATED_WINDOW] = KIND_BYTES,   [CURATED_CAPTURE] = KIND_BYTES, [CURATED_DESCRIBE] = KIND_BYTES,
 };
 static const uint8_t window_kinds[] = {
     [WINDOW_CHANNEL] = KIND_VARINT, [WINDOW_RULE] = KIND_BYTES,   [WINDOW_START_US] = KIND_VARINT,
@@ -361,7 +362,7 @@ static enum err check_curated(struct slice body, const char **ret_why)
 {
     struct cursor c = cursor_of(body);
     struct wire_field f;
-    size_t windows = 0, blocks = 0;
+    size_t windows = 0, blocks = 0, describes = 0;
     while (wire_next(&c, WIRE_TABLE(curated_kinds), &f)) {
         switch (f.known ? f.number : 0) {
         case CURATED_CAPTURE:
@@ -375,6 +376,12 @@ static enum err check_curated(struct slice body, const char **ret_why)
             }
             TRY(check_block(f.bytes, ret_why));
             break;
+        case CURATED_DESCRIBE: /* a second one would add its channels to the first */
+            if (++describes > 1) {
+                return wire_fail(ret_why, ERR_MALFORMED, "curated.describe");
+            }
+            TRY(check_describe(f.bytes, ret_why));
+            break;
         case CURATED_WINDOW:
             if (++windows > WIRE_WINDOWS_MAX || !window_valid(f.bytes)) {
                 return wire_fail(ret_why, ERR_RANGE, "curated.window");
@@ -386,7 +393,29 @@ static enum err check_curated(struct slice body, const char **ret_why)
     if (c.failed) {
         return wire_fail(ret_why, ERR_MALFORMED, "curated");
     }
-    return windows + blocks > 0 ? OK : wire_fail(ret_why, ERR_RANGE, "curated");
+    return windows + blocks + describes > 0 ? OK : wire_fail(ret_why, ERR_RANGE, "curated");
+}
+
+bool wire_record_describe(struct slice record, struct slice *ret_describe)
+{
+    struct outer o;
+    if (read_outer(record, &o) != OK || o.schema > WIRE_SCHEMA || o.kinds_seen != 1) {
+        return false;
+    }
+    bool found = o.kind == RECORD_DESCRIBE;
+    *ret_describe = o.body;
+    if (o.kind == RECORD_CURATED) {
+        struct cursor c = cursor_of(o.body);
+        struct wire_field f;
+        while (wire_next(&c, WIRE_TABLE(curated_kinds), &f)) {
+            if (f.known && f.number == CURATED_DESCRIBE) {
+                *ret_describe = f.bytes;
+                found = true;
+            }
+        }
+        found = found && !c.failed;
+    }
+    return found;
 }
 
 enum err wire_record_check(struct slice record, uint64_t first, uint64_t last, const char **ret_why)

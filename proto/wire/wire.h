@@ -98,6 +98,9 @@ enum err wire_record_span(struct slice record, uint64_t *ret_span) MUST_CHECK;
  * An unknown kind or a later schema is accepted (only wire_record_unpack says ERR_UNSUPPORTED).
  * ERR_MALFORMED, ERR_RANGE; *ret_why (may be NULL) then names the field. Any thread. */
 enum err wire_record_check(struct slice record, uint64_t first, uint64_t last, const char **ret_why) MUST_CHECK;
+/* The description that it brings, alone or within what rules left of a block: a Describe message, borrowed. False:
+ * none, or bytes that are no Record. Nothing else of it is checked. */
+bool wire_record_describe(struct slice record, struct slice *ret_describe);
 /* Unpacks into arena. ERR_MALFORMED, ERR_NOMEM (budget), ERR_UNSUPPORTED (later schema, or no kind known
  * to us), ERR_RANGE (size). */
 enum err wire_record_unpack(struct slice record, struct arena *arena, Weir__V1__Record **ret_record) MUST_CHECK;
