@@ -160,13 +160,14 @@ static void take_rules(struct device *d)
              KV_U64("rules", d->ruling.rules ? rules_count(d->ruling.rules) : 0));
 }
 
-static void reload_rules(struct device *d)
+/* Whether the file is good. */
+static bool reload_rules(struct device *d)
 {
     BUFFER(problems, 64 * 1024);
     struct ruling fresh = {.rules = NULL};
     if (ruling_load(d->settings.rules.file, &fresh, &problems) != OK) {
         daemon_log_lines(LOG_ERROR, "rules not taken, the running ones stay in force", &problems);
-        return;
+        return false;
     }
     uint64_t now = d->ruling.rules ? rules_version(d->ruling.rules) : 0;
     ruling_deinit(&d->next_ruling);
@@ -176,6 +177,7 @@ static void reload_rules(struct device *d)
         ruling_deinit(&d->next_ruling);
     }
     take_rules(d);
+    return true;
 }
 
 /* ---- signals and the end ---- */
@@ -269,8 +271,9 @@ static void on_reload(void *arg, int signo)
     if (agent_set_bounds(d->agent, &bounds) != OK) {
         log_error("commands of the gateway are ignored: out of memory");
     }
-    reload_rules(d);
-    log_info("configuration read again");
+    if (reload_rules(d)) {
+        log_info("configuration read again");
+    }
     daemon_log_lines(LOG_INFO, "configuration", &lines);
 }
 
@@ -389,6 +392,7 @@ static void device_close(struct device *d)
 int main(int argc, char **argv)
 {
     static struct device device;
+    loop_hold_signal(SIGHUP); /* to verify a store takes its time */
     switch (options_main(&settings_program, argc, argv, &device.settings)) {
     case OPTIONS_DONE:
         return EXIT_OK;

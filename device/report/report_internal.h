@@ -89,6 +89,7 @@ struct report {
     struct lane lanes[LANE_COUNT];
     struct builder builder;
     struct thin *thin;      /* owned; NULL = no rules */
+    int64_t thin_owed;      /* readings that went after they were declared, by rules before these */
     struct queue queue;
     struct buffer scratch;  /* a record on its way into the queue */
     struct buffer frame, gaps; /* of the frame being sent; gaps: bodies that were made anew for it */

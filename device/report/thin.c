@@ -7,8 +7,8 @@
  *
  * Suppressed ranges name numbers, and what goes before it has a number has none: so readings are counted, each by the
  * rule that took it. A value that a rule holds back (swinging-door, downsample) counts as taken until it goes; what
- * goes after it was declared is set off against what is taken next. Counts are of this start: those that a crash takes
- * are at most declare_us old.
+ * goes after it was declared is set off against what is taken next, also by other rules. Counts are of this start:
+ * those that a crash takes are at most declare_us old.
  *
  * The description goes through the rules as well (drop and bucket change channels), and its configuration's hash
  * covers their version: so a block that they left as it was names them by its set.
@@ -109,6 +109,7 @@ void report_thin_deinit(struct report *r)
 static void count(struct report *r, struct thin *thin)
 {
     bool any = false;
+    r->thin_owed += (int64_t)curate_released(thin->curate);
     for (size_t i = 0; i < thin->rule_count; i++) {
         int64_t taken = curate_taken(thin->curate, i);
         struct thin_count *c = &thin->counts[i];
@@ -164,6 +165,14 @@ uint64_t report_thinned(const struct report *r, size_t rule)
     return r->thin != NULL && rule < r->thin->rule_count ? r->thin->counts[rule].taken : 0;
 }
 
+/* What went although rules before had declared it comes off what these took. */
+static void set_off(struct report *r, struct thin_count *c)
+{
+    int64_t by = max_i64(min_i64(r->thin_owed, c->waiting), 0);
+    c->waiting -= by;
+    r->thin_owed -= by;
+}
+
 void report_thin_declare(struct report *r)
 {
     struct thin *thin = r->thin;
@@ -174,6 +183,7 @@ void report_thin_declare(struct report *r)
     for (size_t i = 0; i < thin->rule_count; i++) {
         struct thin_count *c = &thin->counts[i];
         char text[WIRE_NAME_MAX + 120];
+        set_off(r, c);
         if (c->waiting <= 0) {
             continue;
         }
@@ -224,6 +234,9 @@ enum err report_set_curate(struct report *r, struct curate *curate)
     if (buffer_err(&r->describe) != OK) { /* it has room for any description */
         thin_free(thin);
         return ERR_NOMEM;
+    }
+    for (size_t i = 0; r->thin != NULL && i < r->thin->rule_count; i++) {
+        r->thin_owed -= min_i64(r->thin->counts[i].waiting, 0);
     }
     thin_free(r->thin);
     r->thin = thin;

@@ -189,6 +189,16 @@ enum err edge_metric_unit(struct edge *e, uint64_t metric, const char *unit)
     return OK;
 }
 
+void edge_metric_forget(struct edge *e, uint64_t metric)
+{
+    struct metric *m = e->metrics[metric - FIRST_ALIAS];
+    if (!m->null) {
+        m->null = true;
+        m->resend = true;
+        needs_birth(e, m->device);
+    }
+}
+
 /* ---- births and deaths ---- */
 void edge_begin_births(struct edge *e)
 {

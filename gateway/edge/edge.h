@@ -92,6 +92,8 @@ enum err edge_metric(struct edge *edge, struct edge_device *device, const char *
                      enum sparkplug_datatype datatype, uint64_t *ret_metric) MUST_CHECK;
 /* Another unit from now on: told by a new birth. ERR_NOMEM. */
 enum err edge_metric_unit(struct edge *edge, uint64_t metric, const char *unit) MUST_CHECK;
+/* It has no value any more: births say null until the next one. */
+void edge_metric_forget(struct edge *edge, uint64_t metric);
 /* A finite number, taken at timestamp_ms. historical: stored somewhere before it came here; it is the metric's newest value
  * only if no later one is known. */
 void edge_value(struct edge *edge, uint64_t metric, double value, int64_t timestamp_ms, bool historical);

@@ -480,6 +480,11 @@ enum err gateway_set_rules(struct gateway *g, const struct rules *rules)
     return OK;
 }
 
+void gateway_tell_reload(struct gateway *g, const char *why)
+{
+    snprintf(g->reload, sizeof(g->reload), "%s", why != NULL ? why : "");
+}
+
 enum err gateway_set_shadow(struct gateway *g, const struct rules *rules)
 {
     return g->filter != NULL ? filter_set_shadow(g->filter, rules) : ERR_UNSUPPORTED;

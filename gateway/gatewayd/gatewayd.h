@@ -105,6 +105,8 @@ enum err gateway_open_uplink(struct gateway *gateway, int64_t for_us) MUST_CHECK
  * moment; ERR_UNSUPPORTED: it runs without rules (a restart begins with them); ERR_DENIED: a hash rule without a key;
  * ERR_NOMEM. */
 enum err gateway_set_rules(struct gateway *gateway, const struct rules *rules) MUST_CHECK;
+/* Said in the status, which is degraded then, until the next call: why what was read again is not in force; NULL: it is. */
+void gateway_tell_reload(struct gateway *gateway, const char *why);
 /* A second set beside the live one, for comparison; NULL ends it. As gateway_set_rules. */
 enum err gateway_set_shadow(struct gateway *gateway, const struct rules *rules) MUST_CHECK;
 /* NULL without rules. */

@@ -30,6 +30,7 @@ struct gateway {
     int64_t started_us;
     bool stopping, holding;
     char failure[400];
+    char reload[400]; /* why what was read again is not in force */
     /* how fast the store fills when the parent is away */
     uint64_t last_bytes_in;
     double bytes_in_per_s;

@@ -109,7 +109,7 @@ static int answer_shadow(void *arg, const struct control_request *request, struc
     const char *path = control_param(request, "file");
     struct rules *rules = NULL;
     BUFFER(problems, 16 * 1024);
-    if (path != NULL && rules_load(path, &rules, &problems) != OK) {
+    if (path != NULL && settings_load_rules(&app->settings, path, &rules, &problems) != OK) {
         buffer_put_u8(&problems, 0);
         return answer_error(body, 400, problems.ptr ? (const char *)problems.ptr : "the file cannot be read");
     }
@@ -164,6 +164,17 @@ static const struct control_route routes[] = {{"/status", answer_status}, {"/led
                                               {NULL, NULL}};
 
 /* ---- rules ---- */
+/* In the status until it is put right: the file and what runs differ. text: every mistake, a line each. */
+static void tell_reload(struct app *app, const char *what, const struct buffer *text)
+{
+    char why[400];
+    const uint8_t *end = text->len > 0 ? memchr(text->ptr, '\n', text->len) : NULL;
+    size_t len = end != NULL ? (size_t)(end - text->ptr) : text->len;
+    snprintf(why, sizeof(why), "%s not taken, what ran before stays in force: %.*s", what, (int)min_u64(len, sizeof(why)),
+             len > 0 ? (const char *)text->ptr : "");
+    gateway_tell_reload(app->gateway, why);
+}
+
 /* Tried again while a commit is under way. */
 static void take_rules(struct app *app)
 {
@@ -181,27 +192,33 @@ static void take_rules(struct app *app)
         app->rules = take(app->next_rules);
         return;
     }
-    log_error("rules not taken, the running ones stay in force",
+    log_error("rules not taken, the running ones stay in force", KV_STR("file", app->settings.rules_file),
               KV_STR("reason", why_not(err)));
+    BUFFER(why, 400);
+    buffer_printf(&why, "%s: %s", app->settings.rules_file, why_not(err));
+    tell_reload(app, "rules", &why);
     rules_free(take(app->next_rules));
 }
 
-static void reload_rules(struct app *app)
+/* Whether the file is good. */
+static bool reload_rules(struct app *app)
 {
     BUFFER(problems, 64 * 1024);
     if (app->rules == NULL) {
-        return;
+        return true;
     }
     rules_free(take(app->next_rules));
-    if (rules_load(app->settings.rules_file, &app->next_rules, &problems) != OK) {
+    if (settings_load_rules(&app->settings, app->settings.rules_file, &app->next_rules, &problems) != OK) {
+        tell_reload(app, "rules", &problems);
         daemon_log_lines(LOG_ERROR, "rules not taken, the running ones stay in force", &problems);
-        return;
+        return false;
     }
     if (rules_version(app->next_rules) == rules_version(app->rules)) {
         rules_free(take(app->next_rules));
-        return;
+        return true;
     }
     take_rules(app);
+    return true;
 }
 
 static enum err open_rules(struct app *app, struct fault *reterr)
@@ -214,7 +231,7 @@ static enum err open_rules(struct app *app, struct fault *reterr)
     if (s->rules_file[0] == '\0') {
         return OK;
     }
-    enum err err = rules_load(s->rules_file, &app->rules, &problems);
+    enum err err = settings_load_rules(s, s->rules_file, &app->rules, &problems);
     if (err != OK) {
         daemon_log_lines(LOG_ERROR, "rules", &problems);
         return fault_set(reterr, err, "rules.file: %s", s->rules_file);
@@ -254,7 +271,8 @@ static void on_reload(void *arg, int signo)
     const char *const *set = options_sets(&sets);
     BUFFER(text, 64 * 1024);
     (void)signo;
-    if (options_load(&settings_program, options_path(), set, sets, &fresh, &text) != OK) {
+    if (options_load(&settings_reload_program, options_path(), set, sets, &fresh, &text) != OK) {
+        tell_reload(app, "configuration", &text);
         daemon_log_lines(LOG_ERROR, "configuration not taken, the running one stays in force", &text);
         return;
     }
@@ -266,8 +284,10 @@ static void on_reload(void *arg, int signo)
     settings_budget(&app->settings, &budget);
     gateway_set_budget(app->gateway, &budget);
     set_desk(app);
-    reload_rules(app);
-    log_info("configuration read again");
+    gateway_tell_reload(app->gateway, NULL);
+    if (reload_rules(app)) {
+        log_info("configuration read again");
+    }
     daemon_log_lines(LOG_INFO, "configuration", &text);
 }
 
@@ -429,6 +449,7 @@ static int run(struct app *app)
 int main(int argc, char **argv)
 {
     struct app app = {0};
+    loop_hold_signal(SIGHUP); /* to verify a store takes its time */
     switch (options_main(&settings_program, argc, argv, &app.settings)) {
     case OPTIONS_DONE:
         return EXIT_OK;

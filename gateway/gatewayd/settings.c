@@ -5,6 +5,7 @@
 
 #include "core/window/window.h"
 #include "gateway/parents/parents.h"
+#include "proto/rules/rules.h"
 #include "proto/wire/wire.h"
 
 #define AT(member) offsetof(struct settings, member)
@@ -121,6 +122,34 @@ static enum err check_parents(const struct settings *s, struct buffer *problems)
     return err;
 }
 
+enum err settings_load_rules(const struct settings *s, const char *path, struct rules **ret_rules,
+                             struct buffer *problems)
+{
+    return s->rules_key[0] != '\0' ? rules_load(path, ret_rules, problems)
+                                   : rules_load_keyless(path, ret_rules, problems);
+}
+
+/* The rules' own mistakes, each with its place there; lines of their source begin with a blank. */
+static enum err check_rules(const struct settings *s, struct buffer *problems)
+{
+    CLEANUP(rules_freep) struct rules *rules = NULL;
+    BUFFER(found, 64 * 1024);
+    enum err err = s->rules_file[0] != '\0' ? settings_load_rules(s, s->rules_file, &rules, &found) : OK;
+    if (err == OK || err == ERR_NOMEM) {
+        return err;
+    }
+    const char *at = (const char *)found.ptr, *end = at + found.len;
+    while (at < end) {
+        const char *line = memchr(at, '\n', (size_t)(end - at));
+        size_t len = line != NULL ? (size_t)(line - at) : (size_t)(end - at);
+        if (len > 0 && *at != ' ') {
+            buffer_printf(problems, "rules.file: %.*s\n", (int)len, at);
+        }
+        at += len + (line != NULL);
+    }
+    return ERR_RANGE;
+}
+
 static enum err check(const void *settings, struct buffer *problems)
 {
     const struct settings *s = settings;
@@ -190,10 +219,23 @@ void settings_budget(const struct settings *s, struct budget_rules *ret_rules)
     }
 }
 
+static enum err check_all(const void *settings, struct buffer *problems)
+{
+    enum err err = check(settings, problems), rules = check_rules(settings, problems);
+    return err != OK ? err : rules;
+}
+
+const struct options_program settings_reload_program = {
+    .name = "weir-gateway",
+    .table = table,
+    .settings_size = sizeof(struct settings),
+    .check = check,
+};
+
 const struct options_program settings_program = {
     .name = "weir-gateway",
     .summary = "Takes the devices' records durably and passes them on to the bridge or the gateway above.",
     .table = table,
     .settings_size = sizeof(struct settings),
-    .check = check,
+    .check = check_all,
 };

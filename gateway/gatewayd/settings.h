@@ -36,6 +36,12 @@ struct settings {
     struct publish_settings publish;
 };
 extern const struct options_program settings_program;
+/* For SIGHUP: without a look into the file of rules, which is judged on its own then. */
+extern const struct options_program settings_reload_program;
+struct rules;
+/* As rules_load; without rules.key, hash rules are mistakes. */
+enum err settings_load_rules(const struct settings *settings, const char *path, struct rules **ret_rules,
+                             struct buffer *problems) MUST_CHECK;
 /* What the checked settings say about the uplink. */
 void settings_budget(const struct settings *settings, struct budget_rules *ret_rules);
 

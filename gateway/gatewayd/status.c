@@ -89,7 +89,7 @@ static void write_state(struct json *j, const struct gateway *g, const struct st
     bool broken = store_broken(g->store) || g->failure[0] != '\0';
     bool failing = usage->failing != OK && !broken;
     bool fine = plant_up && (parent_up || resting) && heard && parents_fine(g, NULL) && !nearly_full && !broken && !failing &&
-                !g->stopping;
+                !g->stopping && g->reload[0] == '\0';
     json_str(j, "state", fine ? "ok" : "degraded");
     json_array(j, "why");
     if (g->ingest == NULL && !broken) {
@@ -114,6 +114,9 @@ static void write_state(struct json *j, const struct gateway *g, const struct st
     }
     if (broken) {
         json_str(j, NULL, g->failure[0] != '\0' ? g->failure : "the store is broken");
+    }
+    if (g->reload[0] != '\0') {
+        json_str(j, NULL, g->reload);
     }
     if (g->stopping) {
         json_str(j, NULL, "stopping");

@@ -20,7 +20,7 @@ struct views {
     unsigned left; /* of the turn */
     char seeded[ID_MAX + 1]; /* the last device whose description was told */
     bool seeding;
-    struct buffer value, forward;
+    struct buffer value, forward, describe;
     struct loop_task task;
     uint64_t missed, damaged;
 };
@@ -80,6 +80,25 @@ static void keep(struct views *v, const struct wire_forward *forward)
 }
 
 /* ---- records ---- */
+/* The description in a record, as a record of its own: a Describe that came alone as it is. */
+static bool description(struct views *v, const struct wire_forward *forward, struct wire_forward *ret_describe)
+{
+    enum { KEY_SCHEMA = 1 << 3, KEY_DESCRIBE = 15 << 3 | 2 };
+    struct slice message;
+    if (!wire_record_describe(forward->record, &message)) {
+        return false;
+    }
+    buffer_reset(&v->describe);
+    buffer_put_u8(&v->describe, KEY_SCHEMA);
+    buffer_put_u8(&v->describe, WIRE_SCHEMA);
+    buffer_put_u8(&v->describe, KEY_DESCRIBE);
+    buffer_put_varint(&v->describe, message.len);
+    buffer_put_slice(&v->describe, message);
+    *ret_describe = *forward;
+    ret_describe->record = buffer_slice(&v->describe);
+    return buffer_err(&v->describe) == OK;
+}
+
 static bool on_entry(void *arg, const struct spool_entry *entry)
 {
     struct views *v = arg;
@@ -87,12 +106,15 @@ static bool on_entry(void *arg, const struct spool_entry *entry)
     struct wire_forward forward;
     lane->position = entry->last;
     if (!entry->damaged && wire_forward_decode(entry->body, &forward) == OK) {
-        bool describes = publish_is_description(forward.record);
-        if (describes || entry->last > lane->tail) {
+        struct wire_forward describe;
+        bool describes = description(v, &forward, &describe);
+        if (entry->last > lane->tail) {
             publish_record(v->options.publish, &forward);
+        } else if (describes) {
+            publish_record(v->options.publish, &describe);
         }
         if (describes && v->lane == BULK) { /* alarms have no values; captures are not told */
-            keep(v, &forward);
+            keep(v, &describe);
         }
     }
     return --v->left > 0;
@@ -158,6 +180,7 @@ enum err views_new(struct loop *loop, struct store *store, const struct views_op
     }
     buffer_init(&v->value, SPOOL_BODY_MAX);
     buffer_init(&v->forward, SPOOL_BODY_MAX);
+    buffer_init(&v->describe, WIRE_RECORD_MAX);
     loop_task_init(&v->task, loop, run, v);
     loop_task_post(&v->task);
     *ret_views = v;
@@ -172,6 +195,7 @@ void views_free(struct views *v)
     loop_task_cancel(&v->task);
     buffer_deinit(&v->value);
     buffer_deinit(&v->forward);
+    buffer_deinit(&v->describe);
     free(v);
 }
 

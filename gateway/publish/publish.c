@@ -168,6 +168,7 @@ void publish_json(const struct publish *p, struct buffer *out)
         json_u64(&j, "mqtt", bus_version(p->plant) == BUS_MQTT_5 ? 5 : 3);
         json_u64(&j, "published", s.published);
         json_u64(&j, "superseded", s.superseded);
+        json_u64(&j, "cleared", s.cleared);
         json_u64(&j, "busy", s.busy);
         json_u64(&j, "unretained", s.unretained);
         json_object_end(&j);

@@ -82,8 +82,6 @@ void publish_stop(struct publish *publish);
 
 /* One durable curated record, in order. Never blocks, never fails: see above. */
 void publish_record(struct publish *publish, const struct wire_forward *forward);
-/* Whether a Record is a Describe, without unpacking it. */
-bool publish_is_description(struct slice record);
 /* As the fleet sees it. For a gateway below: its devices go offline with it. A device that sends comes online by itself. */
 void publish_device_state(struct publish *publish, const char *id, bool online);
 /* At the start: there is such a device, it has not been heard yet. Told as offline. */
@@ -96,6 +94,7 @@ struct publish_stats {
     uint64_t passed_over;      /* records for which there was no time */
     uint64_t refused;          /* devices and metrics above the bounds */
     uint64_t published, superseded, busy; /* namespace; busy: the session took none, tried again */
+    uint64_t cleared;          /* retained values of metrics that are described no more */
     uint64_t unretained;       /* told, but the broker keeps no retained messages */
     uint64_t sessions, moves;  /* Sparkplug: connects, changes of server */
     size_t devices, metrics;

@@ -47,8 +47,8 @@ struct value {
     uint64_t model, epoch, number;
     /* of windows */
     uint64_t count, length_ms;
-    double min, max, std;
-    bool partial;
+    double min, max, std, p50, p95, p99;
+    bool partial, has_quantiles;
 };
 struct metric {
     struct device *device;
@@ -57,6 +57,7 @@ struct metric {
     char *slug; /* owned; as in the topic */
     struct metric *channel; /* of a window: what it is of */
     bool is_window, has_value;
+    bool gone; /* the newest description is without it: what the broker keeps of it is cleared */
     struct value value;
     uint64_t aliases[BIRTH_STATS]; /* of the edge; 0 = none */
     /* uns.c: cooling for an interval after a publication; a value that comes meanwhile makes it dirty */

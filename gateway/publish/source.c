@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "core/base/cursor.h"
+#include "core/sketch/sketch.h"
 #include "gateway/publish/publish_internal.h"
 
 #define TIME_MAX_US (INT64_MAX / 4) /* whatever a clock says: sums of two stay numbers */
@@ -226,21 +226,66 @@ static void name_channels(struct publish *p, struct device *d, struct set *set, 
     }
 }
 
+/* Makes room for a set that is to be the newest: what is known of it already goes, else the oldest. */
+static void drop_set(struct device *d, uint32_t id)
+{
+    size_t i = 0;
+    while (i < SETS_MAX - 1 && d->sets[i] != NULL && d->sets[i]->id != id) {
+        i++;
+    }
+    free(d->sets[i]);
+    memmove(&d->sets[i], &d->sets[i + 1], (SETS_MAX - 1 - i) * sizeof(struct set *));
+    d->sets[SETS_MAX - 1] = NULL;
+}
+
+static bool is_described(const struct set *set, const struct metric *channel)
+{
+    bool found = false;
+    for (size_t i = 0; i < set->count && !found; i++) {
+        found = set->channels[i] == channel;
+    }
+    return found;
+}
+
+/* What the device's newest description does not have any more, a channel under `drop` above all, is not kept for those
+ * who come later either. */
+static void clear_gone(struct publish *p, struct device *d)
+{
+    for (struct metric *m = d->first; m != NULL; m = m->next) {
+        if (m->gone || is_described(d->sets[0], m->is_window ? m->channel : m)) {
+            continue;
+        }
+        m->gone = true;
+        m->has_value = false;
+        for (unsigned i = 0; d->edge != NULL && i < COUNT_OF(m->aliases); i++) {
+            if (m->aliases[i] != 0) {
+                edge_metric_forget(p->edge, m->aliases[i]);
+            }
+        }
+        if (p->uns) {
+            uns_value(p, m);
+        }
+    }
+}
+
 static void on_describe(struct publish *p, struct device *d, const Weir__V1__Describe *describe)
 {
-    if (find_set(d, describe->set) != NULL || describe->n_channel > BLOCK_CHANNELS_MAX) {
+    if (describe->n_channel > BLOCK_CHANNELS_MAX) {
         return;
     }
-    struct set *set = calloc(1, sizeof(*set));
-    if (set == NULL) {
-        p->stats.refused++;
-        return;
+    if (d->sets[0] == NULL || d->sets[0]->id != describe->set) {
+        struct set *set = calloc(1, sizeof(*set));
+        if (set == NULL) {
+            p->stats.refused++;
+            return;
+        }
+        *set = (struct set){.id = describe->set, .model = describe->model, .count = describe->n_channel};
+        name_channels(p, d, set, describe);
+        drop_set(d, describe->set);
+        memmove(&d->sets[1], &d->sets[0], (SETS_MAX - 1) * sizeof(struct set *));
+        d->sets[0] = set;
     }
-    *set = (struct set){.id = describe->set, .model = describe->model, .count = describe->n_channel};
-    name_channels(p, d, set, describe);
-    free(d->sets[SETS_MAX - 1]);
-    memmove(&d->sets[1], &d->sets[0], (SETS_MAX - 1) * sizeof(struct set *));
-    d->sets[0] = set;
+    clear_gone(p, d);
 }
 
 /* ---- values ---- */
@@ -272,6 +317,7 @@ static void newest(const struct context *c, struct metric *m, const struct value
     m->value.epoch = c->forward->epoch;
     m->value.number = c->forward->first;
     m->has_value = true;
+    m->gone = false;
     c->p->stats.values++;
     if (c->p->uns) {
         uns_value(c->p, m);
@@ -373,10 +419,33 @@ static void window_to_edge(const struct context *c, const struct metric *m, cons
     }
 }
 
+static double quantile(const struct sketch *sketch, const Weir__V1__Window *w, double q)
+{
+    return fmax(w->min, fmin(w->max, sketch_quantile(sketch, q))); /* a bucket's middle may lie beyond the extremes */
+}
+
+static void put_quantiles(struct value *v, const Weir__V1__Window *w)
+{
+    struct sketch sketch;
+    if (w->sketch.len == 0 || sketch_decode(slice_of(w->sketch.data, w->sketch.len), &sketch) != OK) {
+        return;
+    }
+    if (sketch.count > 0) {
+        v->has_quantiles = true;
+        v->p50 = quantile(&sketch, w, 0.5);
+        v->p95 = quantile(&sketch, w, 0.95);
+        v->p99 = quantile(&sketch, w, 0.99);
+    }
+    sketch_deinit(&sketch);
+}
+
 static void on_window(struct context *c, struct device *d, const struct set *set, const Weir__V1__Window *w)
 {
     struct publish *p = c->p;
     struct metric *channel = w->channel < set->count ? set->channels[w->channel] : NULL;
+    if (channel != NULL && channel->gone && set != d->sets[0]) {
+        return; /* closed under the rules before: nobody is to see it any more */
+    }
     if (channel == NULL || w->count == 0 || w->length_us > TIME_MAX_US || w->start_us > TIME_MAX_US) {
         return;
     }
@@ -396,6 +465,7 @@ static void on_window(struct context *c, struct device *d, const struct set *set
         .std = w->count > 1 && w->m2 > 0 ? sqrt(w->m2 / (double)(w->count - 1)) : 0,
         .partial = w->partial,
     };
+    put_quantiles(&v, w);
     if (d->edge != NULL) {
         window_to_edge(c, m, &v);
     }
@@ -408,6 +478,9 @@ static void on_curated(struct context *c, struct device *d, const Weir__V1__Cura
     if (curated->capture[0] != '\0') {
         p->stats.captures++;
         return;
+    }
+    if (curated->describe != NULL) {
+        on_describe(p, d, curated->describe);
     }
     if (curated->block != NULL) {
         on_block(c, d, curated->block);
@@ -455,19 +528,6 @@ static void read_record(struct publish *p, const struct wire_forward *f, const W
     }
 }
 
-/* Without names nothing that follows can be read. */
-bool publish_is_description(struct slice record)
-{
-    enum { KEY_SCHEMA = 1 << 3, KEY_DESCRIBE = 15 << 3 | 2 };
-    struct cursor c = cursor_of(record);
-    uint64_t key = cursor_varint(&c);
-    if (key == KEY_SCHEMA) {
-        (void)cursor_varint(&c);
-        key = cursor_varint(&c);
-    }
-    return cursor_err(&c) == OK && key == KEY_DESCRIBE;
-}
-
 /* A quarter of each SLOT_US of the loop's time is ours. */
 static bool have_time(struct publish *p, int64_t now_us)
 {
@@ -485,7 +545,9 @@ void publish_record(struct publish *p, const struct wire_forward *f)
         return;
     }
     int64_t begun_us = loop_fresh_now_us(p->loop);
-    if (!have_time(p, begun_us) && !publish_is_description(f->record)) {
+    struct slice describe;
+    /* Without names nothing that follows can be read. */
+    if (!have_time(p, begun_us) && !wire_record_describe(f->record, &describe)) {
         p->stats.passed_over++;
         return;
     }

@@ -136,6 +136,11 @@ static void put_json(struct publish *p, const struct metric *m)
         json_f64(&j, "min", v->min);
         json_f64(&j, "max", v->max);
         json_f64(&j, "std", v->std);
+        if (v->has_quantiles) {
+            json_f64(&j, "p50", v->p50);
+            json_f64(&j, "p95", v->p95);
+            json_f64(&j, "p99", v->p99);
+        }
         json_bool(&j, "partial", v->partial);
     }
     json_object_end(&j);
@@ -146,8 +151,10 @@ static void put_protobuf(struct publish *p, const struct metric *m)
     const struct value *v = &m->value;
     Weir__Plant__V1__Value message;
     Weir__Plant__V1__Window window;
+    Weir__Plant__V1__Quantiles quantiles;
     weir__plant__v1__value__init(&message);
     weir__plant__v1__window__init(&window);
+    weir__plant__v1__quantiles__init(&quantiles);
     message.value = v->value;
     message.unit = m->unit;
     message.ts = (uint64_t)v->ts_ms;
@@ -161,6 +168,10 @@ static void put_protobuf(struct publish *p, const struct metric *m)
         window.min = v->min;
         window.max = v->max;
         window.std = v->std;
+        quantiles.p50 = v->p50;
+        quantiles.p95 = v->p95;
+        quantiles.p99 = v->p99;
+        window.quantiles = v->has_quantiles ? &quantiles : NULL;
         window.partial = v->partial;
         message.window = &window;
     }
@@ -221,6 +232,18 @@ static enum err send_value(struct publish *p, const struct metric *m, size_t *bu
     return send(p, &extras, budget);
 }
 
+/* An empty message takes away what the broker keeps (MQTT 5.0, 3.3.1.3). */
+static enum err send_clear(struct publish *p, const struct metric *m, size_t *budget)
+{
+    buffer_reset(&p->topic);
+    names_put(&p->names, gateway_of(p, m->device), m->device->id, m->slug, &p->topic);
+    TRY(buffer_err(&p->topic));
+    TRY(bus_publish(p->plant, buffer_slice(&p->topic), slice_of(NULL, 0), 0, true));
+    *budget -= p->topic.len < *budget ? p->topic.len : *budget;
+    p->stats.cleared++;
+    return OK;
+}
+
 static enum err send_metric(struct publish *p, const struct metric *m, size_t *budget)
 {
     buffer_reset(&p->topic);
@@ -260,7 +283,8 @@ static enum err pump_states(struct publish *p, size_t *budget)
 static enum err pump_values(struct publish *p, int64_t now_us, size_t *budget)
 {
     while (p->ready != NULL && *budget > 0) {
-        if (send_metric(p, p->ready, budget) == ERR_AGAIN) {
+        enum err err = p->ready->gone ? send_clear(p, p->ready, budget) : send_metric(p, p->ready, budget);
+        if (err == ERR_AGAIN) {
             return ERR_AGAIN;
         }
         cool(p, take_ready(p), now_us);
@@ -275,8 +299,9 @@ static void tell_anew(struct publish *p)
     for (struct device *d = p->devices; d != NULL; d = d->next) {
         state_ready(p, d);
         for (struct metric *m = d->first; m != NULL; m = m->next) {
-            m->dirty = m->cooling && m->has_value && !m->ready;
-            if (m->has_value && !m->ready && !m->cooling) {
+            bool tell = m->has_value || m->gone;
+            m->dirty = m->cooling && tell && !m->ready;
+            if (tell && !m->ready && !m->cooling) {
                 make_ready(p, m);
             }
         }

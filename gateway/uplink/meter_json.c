@@ -81,7 +81,6 @@ void meter_json(struct meter *m, struct json *j)
     put_lane(m, j, 0, "alarms");
     put_lane(m, j, 1, "live");
     json_object_end(j);
-    put_budget(m, j);
 }
 
 static void put_span(struct json *j, const struct bill *bill, enum bill_span span, const char *name)
