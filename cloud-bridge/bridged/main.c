@@ -299,6 +299,7 @@ static enum options_outcome configure(struct app *app, int argc, char **argv)
 int main(int argc, char **argv)
 {
     static struct app app; /* settings of all sinks are large for a stack */
+    loop_hold_signal(SIGHUP); /* to verify a store takes its time */
     switch (configure(&app, argc, argv)) {
     case OPTIONS_DONE:
         settings_plan_deinit(&app.plan);

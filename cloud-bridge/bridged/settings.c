@@ -113,8 +113,15 @@ static enum err check(const void *settings, struct buffer *problems)
 static const struct options_program base = {
     .name = "weir-bridge",
     .summary = "Takes the gateways' records durably and feeds the sinks. A sink is a section sinks.NAME with its type (sqlite,"
-               " file, or of a module) and the type's own settings: weir-bridge --sinks.NAME.type TYPE --help lists them.",
+               " file, csv, or of a module) and the type's own settings: weir-bridge --sinks.NAME.type TYPE --help lists them.",
     .table = fixed,
+    .sample_end = "# Any number of sinks, each a section under a name of its own; with one of them sink.sqlite is off.\n"
+                  "# weir-bridge --sinks.NAME.type TYPE --help lists a type's settings: sqlite, file, csv, postgres, nats, mqtt,\n"
+                  "# influx. lag_max is of every sink.\n"
+                  "#sinks:\n"
+                  "#  history: {type: sqlite, path: /var/lib/weir/weir.db, lag_max: 90}\n"
+                  "#  archive: {type: file, path: /var/lib/weir/records}\n"
+                  "#  batch: {type: csv, path: /var/lib/weir/csv}\n",
     .settings_size = sizeof(struct settings),
     .check = check,
 };
@@ -184,7 +191,7 @@ static enum err add_row(struct settings_plan *plan, struct option *row, const ch
 
 static const struct option common[] = {
     {.name = "type", .type = OPTION_ID, .offset = offsetof(struct settings_sink, type), .required = true,
-     .help = "What the sink is: sqlite, file, or the name of a module."},
+     .help = "What the sink is: sqlite, file, csv, or the name of a module: postgres, nats, mqtt, influx."},
     {.name = "lag_max", .type = OPTION_INT, .offset = offsetof(struct settings_sink, lag_max), .max = 100, .preset = "90",
      .help = "Percent of the store that this sink may hold back while others are further; above, its oldest records are given"
              " up, declared as gaps in it; 0: never, then the bridge takes in nothing."},

@@ -75,6 +75,15 @@ static size_t write_why_sinks(struct json *j, struct bridge *b)
             }
         }
     }
+    if (dead_dropped_lately(b->dead) > 0) {
+        char text[160];
+        failing++;
+        snprintf(text, sizeof(text), "dead letters are full (dead.max): the oldest %llu had to go for newer ones since the start",
+                 (unsigned long long)dead_dropped_lately(b->dead));
+        if (j != NULL) {
+            json_str(j, NULL, text);
+        }
+    }
     return failing;
 }
 

@@ -67,6 +67,8 @@ static const struct flag RULES_FLAGS[] = {
      .help = "test: CSV file, or folder with CSV files"},
     {.name = "--device", .kind = FLAG_TEXT, .offset = AT(device), .value = "NAME",
      .help = "test: whose data it is, for rules that are for some devices (default replay). check: the file of a device"},
+    {.name = "--period", .kind = FLAG_DURATION, .offset = AT(period_us), .value = "100ms",
+     .help = "test: so far apart are the rows of a file without times (default 1s)"},
     {.name = "--out", .kind = FLAG_TEXT, .offset = AT(out), .value = "FILE",
      .help = "test: what would go up, as JSON lines"},
     {.name = "--gateway", .kind = FLAG_TEXT, .offset = AT(gateway), .value = "G",
@@ -130,13 +132,16 @@ static const struct verb VERBS[] = {
      .details = "Prints time, channel, value, unit until Ctrl-C.\n"
                 "Exit: 0 ok, 3 unknown device, 4 no bridge reachable.\n",
      .flags = TAIL_FLAGS, .takes_device = true, .run = tail_verb},
-    {.name = "rules", .usage = "rules check|test|shadow FILE | rules show",
+    {.name = "rules", .usage = "rules check|test|shadow FILE | rules show | rules kinds [KIND]",
      .summary = "what rules say, would do, and do",
      .example = "weir rules shadow new.yaml --for 10min",
-     .details = "check names every mistake with its line; check --device FILE also what is not for a device.\n"
+     .details = "kinds lists what a rule can do, with all settings and their defaults.\n"
+                "check names every mistake with its line; check --device FILE also what is not for a device.\n"
                 "test sends each CSV file through the rules as one device's\n"
                 "records of 32 samples: values dropped by rule, windows, triggers, records and bytes before and after,\n"
-                "and the worst distance between what was dropped and what can be had back from what goes up.\n"
+                "and the worst distance between what was dropped and what can be had back from what goes up. The first\n"
+                "column is the time when it is dates (2026-11-22 13:00:00.5, 22.11.2026 13:00, ...), or is headed time,\n"
+                "timestamp, datetime, date or ts and counts s, ms, us or ns since 1970.\n"
                 "shadow runs the rules in FILE beside a gateway's live ones, on the same records, and says the\n"
                 "difference: values per rule and bytes on the uplink; nothing of it goes up. The gateway must be able\n"
                 "to read FILE.\n"

@@ -35,6 +35,7 @@ struct args {
     const char *gateway, *channel;           /* rules, why, fetch */
     const char *from, *to, *format;          /* fetch; as written */
     int64_t last, limit, for_us;
+    int64_t period_us;                       /* rules test */
     bool off, show, unmasked;
 };
 struct verb; /* a row of the table */
@@ -51,9 +52,10 @@ enum exit_code bill_verb(const struct args *args);
 enum exit_code uplink_verb(const struct args *args);
 /* One line about a gateway's uplink: the object of its /status. */
 void uplink_sentence(const char *id, const cJSON *uplink, struct buffer *out);
-/* rules show, rules shadow. */
+/* rules show, rules shadow, rules kinds. */
 enum exit_code rules_show(const struct args *args);
 enum exit_code rules_shadow(const struct args *args);
+enum exit_code rules_kinds(const struct args *args);
 
 /* Writes out to stdout; false when nobody reads it any more. */
 bool print_out(const struct buffer *out);

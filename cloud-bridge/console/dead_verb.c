@@ -88,8 +88,9 @@ static enum exit_code list(struct dead *d)
         }
     } while (count == LETTERS_MAX && !d->args->json);
     if (!d->args->json) {
-        buffer_printf(&out, "%" PRIu64 " letters, %" PRIu64 " older ones had to go for newer ones\n",
-                      doc_u64_or_0(d->bridge->json, "count"), doc_u64_or_0(d->bridge->json, "dropped"));
+        uint64_t letters = doc_u64_or_0(d->bridge->json, "count"), gone = doc_u64_or_0(d->bridge->json, "dropped");
+        buffer_printf(&out, "%" PRIu64 " letter%s, %" PRIu64 " older one%s had to go for newer ones\n", letters,
+                      letters == 1 ? "" : "s", gone, gone == 1 ? "" : "s");
     }
     return print_out(&out) ? EXIT_OK : EXIT_FAILED;
 }

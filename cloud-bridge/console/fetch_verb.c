@@ -266,7 +266,11 @@ static enum exit_code usage(const struct args *args, struct fetch *f)
         print_message("--format takes csv or json, not %s", format);
         return EXIT_USAGE;
     }
-    if (args->from == NULL || !to_time(args->from, now_us, &f->from_us) ||
+    if (args->from == NULL) {
+        print_message("fetch needs --from: 2026-11-22T13:00:00Z, or -10min (before now)");
+        return EXIT_USAGE;
+    }
+    if (!to_time(args->from, now_us, &f->from_us) ||
         !to_time(args->to != NULL ? args->to : "now", now_us, &f->to_us) || f->to_us < f->from_us) {
         print_message("--from and --to take times in order: 2026-11-22T13:00:00Z, -10min (before now), now");
         return EXIT_USAGE;

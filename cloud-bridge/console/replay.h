@@ -25,15 +25,18 @@ struct series_channel {
 };
 struct series {
     size_t rows, cap;
-    int64_t *times; /* owned; us since 1970; of rows without a date one second apart */
+    int64_t *times; /* owned; us since 1970 */
+    bool timed;     /* else the file tells no times, and the rows are evenly apart */
     size_t channels;
     struct series_channel channel[BLOCK_CHANNELS_MAX];
     uint64_t bad; /* cells that are no numbers; rows of another length, or whose time is none since 1970 */
 };
 /* The header's names are made fit as the device's csv driver makes them; columns of text and of dates are no channels.
+ * The first column is the rows' time when it is dates, or is headed time, timestamp, datetime, date or ts and is numbers
+ * since 1970: seconds, ms, us or ns by their size. Otherwise rows are period_us apart.
  * ERR_NOT_FOUND, ERR_MALFORMED (no column of numbers), ERR_NOMEM. *ret_series: deinited by the caller, also on
  * failure. */
-enum err series_read(const char *path, struct series *ret_series, struct fault *reterr) MUST_CHECK;
+enum err series_read(const char *path, int64_t period_us, struct series *ret_series, struct fault *reterr) MUST_CHECK;
 void series_deinit(struct series *series);
 
 /* ---- replay.c ---- */

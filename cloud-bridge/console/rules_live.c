@@ -56,6 +56,7 @@ static void put_live(const struct args *args, const struct gateway_doc *gateway,
     static const char *const counts[] = {"seen", "dropped", "changed", "windows", "captures", "late"};
     CLEANUP(table_deinit) struct table t = {.columns = "llllrrrrrrr", .width = COUNT_OF(heads)};
     const cJSON *doc = gateway->doc->json, *since = member(doc, "since"), *rule;
+    bool larger = false;
     for (size_t i = 0; i < COUNT_OF(heads); i++) {
         table_add(&t, PAINT_NONE, "%s", heads[i]);
     }
@@ -68,6 +69,7 @@ static void put_live(const struct args *args, const struct gateway_doc *gateway,
         for (size_t i = 0; i < COUNT_OF(counts); i++) {
             table_add(&t, PAINT_NONE, "%" PRIu64, doc_u64_or_0(rule, counts[i]));
         }
+        larger |= doc_i64_or_0(rule, "saved") < 0;
         table_add(&t, PAINT_NONE, "%s", amount_of((double)doc_i64_or_0(rule, "saved")).text);
     }
     table_print(&t, args->color, out);
@@ -80,6 +82,10 @@ static void put_live(const struct args *args, const struct gateway_doc *gateway,
                   doc_u64_or_0(since, "records"), doc_u64_or_0(since, "kept"), doc_u64_or_0(since, "shaped"),
                   doc_u64_or_0(since, "dropped"), amount_of((double)up).text, amount_of((double)in).text,
                   percent(up, in));
+    if (larger) {
+        buffer_put_str(out, "SAVED below 0: records became larger; a value left out still has its place in a record, "
+                            "only whole records save\n");
+    }
     put_idle(member(doc, "rules"), out);
     if (member(doc, "shadow") != NULL) {
         buffer_printf(out, "rules %s run beside them: weir rules shadow --show\n",

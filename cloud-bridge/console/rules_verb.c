@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "cloud-bridge/console/console_internal.h"
@@ -106,6 +107,18 @@ static enum exit_code load(const struct args *args, const char *path, rules_load
     return EXIT_OK;
 }
 
+/* The file says nothing of the gateway, and the gateway will not begin. */
+static void tell_key(const char *path, const struct rules *rules)
+{
+    for (size_t i = 0; i < rules_count(rules); i++) {
+        if (rules_at(rules, i)->kind == RULE_HASH) {
+            print_message("%s: rules.%s: do: hash needs rules.key in the gateway's configuration; weir-gateway --check "
+                          "sees both", path, rules_at(rules, i)->name);
+            return;
+        }
+    }
+}
+
 /* ---- test ---- */
 static void add_counts(struct table *t, const uint64_t *counts, size_t count)
 {
@@ -175,8 +188,8 @@ static enum exit_code test_text(const struct replay *r, bool color)
                   "; windows %" PRIu64 "; captures %" PRIu64 "\n",
                   r->records, r->kept, r->shaped, r->dropped, r->windows, r->captures);
     double saved = r->bytes_in > 0 ? 100 - 100 * (double)r->bytes_up / (double)r->bytes_in : 0;
-    buffer_printf(&out, "values: %" PRIu64 ", up %" PRIu64 "; bytes: %" PRIu64 ", up %" PRIu64 " (%.1f %% saved)\n",
-                  r->values_in, r->values_up, r->bytes_in, r->bytes_up, saved);
+    buffer_printf(&out, "values: %" PRIu64 ", up %" PRIu64 "; bytes: %" PRIu64 ", up %" PRIu64 " (%.1f %% %s)\n",
+                  r->values_in, r->values_up, r->bytes_in, r->bytes_up, fabs(saved), saved < 0 ? "more" : "saved");
     if (!replay_within_bounds(r)) {
         buffer_put_str(&out, "a channel is farther from what went up than its rule declares\n");
     }
@@ -255,14 +268,19 @@ static enum exit_code test_json(const struct replay *r)
     return print_out(&out) ? EXIT_OK : EXIT_FAILED;
 }
 
-static enum exit_code replay_files(struct replay *r, const struct csv_files *files)
+static enum exit_code replay_files(const struct args *args, struct replay *r, const struct csv_files *files)
 {
+    int64_t period_us = args->period_us != 0 ? args->period_us : SECOND_US;
     for (size_t i = 0; i < files->count; i++) {
         CLEANUP(series_deinit) struct series series = {.rows = 0};
         struct fault fault = {.code = OK};
-        if (series_read(files->paths[i], &series, &fault) != OK) {
+        if (series_read(files->paths[i], period_us, &series, &fault) != OK) {
             print_message("%s", fault.text);
             return EXIT_FAILED;
+        }
+        if (!series.timed && args->period_us == 0) {
+            print_message("%s: no times in it (a first column of dates, or headed time and since 1970): its rows are "
+                          "taken 1s apart; --period says otherwise", files->paths[i]);
         }
         enum err err = replay_series(r, &series);
         if (err != OK) {
@@ -298,7 +316,7 @@ static enum exit_code test(const struct args *args, const struct rules *rules)
         print_message("out of memory");
         return EXIT_FAILED;
     }
-    enum exit_code code = replay_files(&r, &files);
+    enum exit_code code = replay_files(args, &r, &files);
     if (code == EXIT_OK && out != NULL && fflush(out) != 0) {
         print_message("%s: %s", args->out, strerror(errno));
         code = EXIT_FAILED;
@@ -320,13 +338,16 @@ enum exit_code rules_verb(const struct args *args)
     if (strcmp(what, "shadow") == 0) {
         return rules_shadow(args);
     }
+    if (strcmp(what, "kinds") == 0) {
+        return rules_kinds(args);
+    }
     if (!is_test && strcmp(what, "check") != 0) {
-        static const char *const known[] = {"check", "test", "shadow", "show"};
+        static const char *const known[] = {"check", "test", "shadow", "show", "kinds"};
         struct options_nearest nearest = {.word = what};
         for (size_t i = 0; i < COUNT_OF(known); i++) {
             options_nearest_offer(&nearest, known[i]);
         }
-        print_message("rules takes check, test, shadow or show, not %s%s%s%s", what, nearest.best ? "; did you mean " : "",
+        print_message("rules takes check, test, shadow, show or kinds, not %s%s%s%s", what, nearest.best ? "; did you mean " : "",
                       nearest.best ? nearest.best : "", nearest.best ? "?" : "");
         return EXIT_USAGE;
     }
@@ -348,5 +369,6 @@ enum exit_code rules_verb(const struct args *args)
         return test(args, rules);
     }
     BUFFER(none, 1);
+    tell_key(path, rules);
     return args->json ? check_json(path, rules, &none) : check_text(path, rules, args->color);
 }

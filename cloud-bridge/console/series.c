@@ -19,6 +19,7 @@ struct reading {
     char separator;
     size_t columns;
     bool has_header, has_time; /* a first column of dates */
+    double time_unit_us;       /* above 0: the first column is numbers since 1970 in this unit */
     char *header;              /* owned; the header line, cut into cells */
     char *names[CSV_COLUMNS_MAX];
     struct column {
@@ -163,12 +164,35 @@ static void fit_name(const struct series *s, const char *from, char to[48])
     }
 }
 
-static enum err add_channels(struct reading *g, struct series *s, struct fault *reterr)
+/* Numbers since 1970 tell their unit by their size: 1e8 s is 1973, 1e11 s would be the year 5138. */
+static double unit_since_1970(double largest)
+{
+    return largest < 1e8    ? 0 /* since the start of something */
+           : largest < 1e11 ? 1e6
+           : largest < 1e14 ? 1e3
+           : largest < 1e17 ? 1
+           : largest < 1e20 ? 1e-3
+                            : 0;
+}
+
+static bool first_is_time(const struct reading *g)
 {
     static const char *const times[] = {"datetime", "timestamp", "time", "date", "ts"};
+    bool named = false;
     for (size_t i = 0; g->has_header && i < COUNT_OF(times); i++) {
-        g->column[0].text |= strcasecmp(g->names[0], times[i]) == 0;
+        named |= strcasecmp(g->names[0], times[i]) == 0;
     }
+    return named;
+}
+
+static enum err add_channels(struct reading *g, struct series *s, struct fault *reterr)
+{
+    if (first_is_time(g)) {
+        bool numbers = g->column[0].number && !g->column[0].text && !g->has_time;
+        g->time_unit_us = numbers ? unit_since_1970(g->column[0].largest) : 0;
+        g->column[0].text = true;
+    }
+    s->timed = g->has_time || g->time_unit_us > 0;
     for (size_t i = 0; i < g->columns; i++) {
         char number[32];
         snprintf(number, sizeof(number), "channel_%zu", i + 1);
@@ -209,7 +233,27 @@ static enum err reserve(struct series *s)
     return OK;
 }
 
-static enum err read_rows(struct reading *g, struct series *s)
+/* Of the next row; false when its cell says none. */
+static bool row_time(const struct reading *g, const struct series *s, const char *cell, int64_t period_us,
+                     int64_t *ret_us)
+{
+    double value;
+    int decimals;
+    if (g->has_time) {
+        return csv_time(cell, ret_us);
+    }
+    if (g->time_unit_us == 0) {
+        *ret_us = s->rows == 0 ? 0 : s->times[s->rows - 1] + period_us;
+        return true;
+    }
+    if (csv_number(cell, g->separator == ';', &value, &decimals) != CSV_NUMBER || value < 0) {
+        return false;
+    }
+    *ret_us = llround(value * g->time_unit_us);
+    return true;
+}
+
+static enum err read_rows(struct reading *g, struct series *s, int64_t period_us)
 {
     char *cells[CSV_COLUMNS_MAX];
     size_t count;
@@ -218,10 +262,7 @@ static enum err read_rows(struct reading *g, struct series *s)
             continue;
         }
         TRY(reserve(s));
-        int64_t *t = &s->times[s->rows];
-        if (!g->has_time) {
-            *t = s->rows == 0 ? 0 : t[-1] + SECOND_US;
-        } else if (!csv_time(cells[0], t)) {
+        if (!row_time(g, s, cells[0], period_us, &s->times[s->rows])) {
             s->bad++; /* a time made up would stand in windows that never were */
             continue;
         }
@@ -237,7 +278,7 @@ static enum err read_rows(struct reading *g, struct series *s)
     return OK;
 }
 
-enum err series_read(const char *path, struct series *ret_series, struct fault *reterr)
+enum err series_read(const char *path, int64_t period_us, struct series *ret_series, struct fault *reterr)
 {
     *ret_series = (struct series){.rows = 0};
     CLEANUP(reading_freep) struct reading *g = calloc(1, sizeof(*g));
@@ -256,5 +297,5 @@ enum err series_read(const char *path, struct series *ret_series, struct fault *
     if (g->has_header) {
         (void)next_line(g);
     }
-    return read_rows(g, ret_series) == OK ? OK : fault_set(reterr, ERR_NOMEM, "out of memory");
+    return read_rows(g, ret_series, period_us) == OK ? OK : fault_set(reterr, ERR_NOMEM, "out of memory");
 }

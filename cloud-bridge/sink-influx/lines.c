@@ -166,6 +166,10 @@ static void put_window(const struct place *p, const Weir__V1__Curated *curated, 
     field_f64(&point, "std", sink_window_std(w));
     field_f64(&point, "min", w->min);
     field_f64(&point, "max", w->max);
+    double quantiles[SINK_QUANTILES];
+    for (unsigned i = 0; sink_window_quantiles(w, quantiles) && i < SINK_QUANTILES; i++) {
+        field_f64(&point, sink_quantile_names[i], quantiles[i]);
+    }
     field_i64(&point, "length_us", w->length_us);
     field_bool(&point, "partial", w->partial);
     field_i64(&point, "late", w->late);
@@ -235,6 +239,10 @@ enum err lines_put(struct lines *l, const struct wire_forward *forward, const ch
     struct place p = {.l = l, .forward = forward};
     sink_reader_read(l->reader, forward->record);
     *ret_why = "";
+    enum err err = r->describe != NULL ? names_learn(l->names, forward->device, r->describe) : OK;
+    if (err != OK && err != ERR_FULL) { /* FULL: its channels are called by their places */
+        return err;
+    }
     switch (r->kind) {
     case SINK_BLOCK:
         return sink_reader_foreach(r, put_reading, &p);
@@ -252,10 +260,8 @@ enum err lines_put(struct lines *l, const struct wire_forward *forward, const ch
     case SINK_SUPPRESSED:
         put_range(&p, "_suppressed", "rule", r->record->suppressed->rule);
         break;
-    case SINK_DESCRIBE: {
-        enum err err = names_learn(l->names, forward->device, r->record->describe);
-        return err == ERR_FULL ? OK : err; /* its channels are called by their places */
-    }
+    case SINK_DESCRIBE:
+        break;
     case SINK_UNREAD:
         *ret_why = "a record of a kind that this version cannot read has no lines";
         return ERR_UNSUPPORTED;

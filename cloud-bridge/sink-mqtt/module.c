@@ -128,14 +128,22 @@ static enum err connect_session(struct mqtt_sink *m, struct fault *reterr)
     return mqtt_session_open(m->settings, &login, &m->session, reterr);
 }
 
+/* Our own words: a dead letter stands for its record anyway, and a jump shows in the numbers behind it. */
+static bool is_aside(const struct mqtt_sink *m, const struct wire_forward *f)
+{
+    return m->reader.kind == SINK_GAP && (m->reader.record->gap->reason == WEIR__V1__GAP_REASON__DEAD_LETTER ||
+                                          (m->gap.len > 0 && f->record.ptr == m->gap.ptr));
+}
+
 static enum err send_record(struct mqtt_sink *m, const struct sink_batch *batch, size_t item,
                             const struct wire_forward *f, bool replay, struct fault *reterr)
 {
     struct mqtt_message message = {.item = item};
     sink_reader_read(&m->reader, f->record);
-    if (m->reader.kind == SINK_DESCRIBE) {
-        TRY(sink_journal_describe(m->journal, f->device, m->reader.record->describe));
+    if (m->reader.describe != NULL) {
+        TRY(sink_journal_describe(m->journal, f->device, m->reader.describe));
     }
+    message.aside = is_aside(m, f);
     TRY(mqtt_message_fill(&message, m->settings, &m->place, &m->reader, f, replay, m->names, &m->topic, &m->payload));
     if (mqtt_message_bytes(&message) > mqtt_session_packet_max(m->session)) {
         char reason[SINK_REASON_MAX];
@@ -187,7 +195,19 @@ static enum err write_item(struct mqtt_sink *m, const struct sink_batch *batch, 
     return OK;
 }
 
-static enum err write_all(struct mqtt_sink *m, const struct sink_batch *batch, struct fault *reterr)
+static enum err refuse_denied(const struct sink_batch *batch, const struct mqtt_outcome *outcome, struct fault *reterr)
+{
+    for (size_t i = 0; i < outcome->denied && i < COUNT_OF(outcome->denials); i++) {
+        sink_refuse(batch, outcome->denials[i].item, outcome->denials[i].text);
+    }
+    if (batch->refusals != NULL) { /* perhaps it is the login that lacks its rights: no hurry */
+        batch->refusals->none_taken = outcome->acked == 0;
+    }
+    return fault_set(reterr, batch->refusals != NULL ? ERR_UNSUPPORTED : ERR_DENIED, "the broker: %s",
+                     outcome->denials[0].text);
+}
+
+static enum err write_all(struct mqtt_sink *m, const struct sink_batch *batch, bool *ret_good, struct fault *reterr)
 {
     struct mqtt_outcome outcome;
     enum err err = OK;
@@ -196,16 +216,16 @@ static enum err write_all(struct mqtt_sink *m, const struct sink_batch *batch, s
         err = write_item(m, batch, i, reterr);
     }
     enum err end = mqtt_session_settle(m->session, &outcome, &settled);
-    if (outcome.failed && outcome.item < batch->count && (outcome.never || (outcome.denied && outcome.acked > 0))) {
-        /* one topic that is denied while others are taken stays denied; all denied is a login without rights */
-        sink_refuse(batch, outcome.item, outcome.text);
-        end = ERR_UNSUPPORTED;
-    }
-    if (err == ERR_UNSUPPORTED || (err != OK && end == OK)) {
+    *ret_good = end == OK;
+    if (err == ERR_UNSUPPORTED) { /* too large: it is named already */
         return err;
     }
     if (end != OK) { /* the cause: what publishing said is its consequence */
         return fault_set(reterr, end, "%s", settled.text);
+    }
+    TRY(err);
+    if (outcome.denied > 0) {
+        return refuse_denied(batch, &outcome, reterr);
     }
     return sink_journal_commit(m->journal, batch->epoch, batch->position, slice_of(NULL, 0), reterr);
 }
@@ -213,19 +233,22 @@ static enum err write_all(struct mqtt_sink *m, const struct sink_batch *batch, s
 static enum err mqtt_write(void *self, const struct sink_batch *batch, struct fault *reterr)
 {
     struct mqtt_sink *m = self;
+    bool good = false;
     if (m->journal == NULL) {
         TRY(open_journal(m, reterr));
     }
     if (m->session == NULL) {
         TRY(connect_session(m, reterr));
     }
-    enum err err = write_all(m, batch, reterr);
-    if (err != OK) { /* marks have run ahead, answers may still be on their way */
+    enum err err = write_all(m, batch, &good, reterr);
+    if (err != OK) { /* marks have run ahead */
         if (reterr != NULL && reterr->text[0] == '\0') {
             (void)fault_set(reterr, err, "%s", err_name(err));
         }
-        mqtt_session_free(take(m->session));
         sink_journal_free(take(m->journal));
+    }
+    if (!good) { /* answers may still be on their way */
+        mqtt_session_free(take(m->session));
     }
     return err;
 }

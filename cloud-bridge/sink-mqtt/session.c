@@ -18,6 +18,7 @@ enum { RECEIVE_MAXIMUM_DEFAULT = 65535, PACKET_MAX_DEFAULT = 256 << 20, FAREWELL
 struct ticket { /* of one message under way */
     struct mqtt_session *session;
     size_t item;
+    bool aside;
     struct ticket *next; /* free ones */
 };
 struct mqtt_session {
@@ -45,18 +46,33 @@ static void wake(const struct mqtt_session *s)
 }
 
 /* ---- Paho's threads ---- */
-static void fail(struct mqtt_session *s, size_t item, enum MQTTReasonCodes reason, const char *text)
+static void fail(struct mqtt_session *s, const char *text)
 {
     struct mqtt_outcome *o = &s->outcome;
-    if (o->failed) {
+    if (!o->failed) {
+        o->failed = true;
+        snprintf(o->text, sizeof(o->text), "%s", text);
+    }
+}
+
+/* Of this one message, whatever happens; the session goes on. */
+static bool is_denial(enum MQTTReasonCodes reason)
+{
+    return reason == MQTTREASONCODE_NOT_AUTHORIZED || reason == MQTTREASONCODE_TOPIC_NAME_INVALID ||
+           reason == MQTTREASONCODE_PAYLOAD_FORMAT_INVALID || reason == MQTTREASONCODE_PACKET_TOO_LARGE;
+}
+
+static void deny(struct mqtt_session *s, const struct ticket *t, const char *text)
+{
+    struct mqtt_outcome *o = &s->outcome;
+    if (t->aside) {
         return;
     }
-    o->failed = true;
-    o->item = item;
-    o->never = reason == MQTTREASONCODE_TOPIC_NAME_INVALID || reason == MQTTREASONCODE_PAYLOAD_FORMAT_INVALID ||
-               reason == MQTTREASONCODE_PACKET_TOO_LARGE;
-    o->denied = reason == MQTTREASONCODE_NOT_AUTHORIZED;
-    snprintf(o->text, sizeof(o->text), "%s", text);
+    if (o->denied < COUNT_OF(o->denials)) {
+        o->denials[o->denied].item = t->item;
+        snprintf(o->denials[o->denied].text, sizeof(o->denials[0].text), "%s", text);
+    }
+    o->denied++;
 }
 
 static void answered(struct ticket *t, bool ok, enum MQTTReasonCodes reason, const char *text)
@@ -67,8 +83,10 @@ static void answered(struct ticket *t, bool ok, enum MQTTReasonCodes reason, con
     s->free = t;
     s->outstanding--;
     s->outcome.acked += ok;
-    if (!ok) {
-        fail(s, t->item, reason, text);
+    if (!ok && is_denial(reason)) {
+        deny(s, t, text);
+    } else if (!ok) {
+        fail(s, text);
     }
     bool due = s->outstanding <= s->wake_at || s->outcome.failed;
     pthread_mutex_unlock(&s->lock);
@@ -121,7 +139,7 @@ static void on_not_connected(void *context, MQTTAsync_failureData5 *response)
                            : response->message;
     pthread_mutex_lock(&s->lock);
     s->code = response->reasonCode >= MQTTREASONCODE_UNSPECIFIED_ERROR ? (int)response->reasonCode : -1;
-    fail(s, SIZE_MAX, response->reasonCode, text != NULL ? text : "the broker cannot be reached");
+    fail(s, text != NULL ? text : "the broker cannot be reached");
     pthread_mutex_unlock(&s->lock);
     wake(s);
 }
@@ -130,7 +148,7 @@ static void close_with(struct mqtt_session *s, const char *text)
 {
     pthread_mutex_lock(&s->lock);
     s->closed = true;
-    fail(s, SIZE_MAX, MQTTREASONCODE_UNSPECIFIED_ERROR, text);
+    fail(s, text);
     pthread_mutex_unlock(&s->lock);
     wake(s);
 }
@@ -382,6 +400,7 @@ enum err mqtt_session_publish(struct mqtt_session *s, const struct mqtt_message 
     struct ticket *t = s->free;
     s->free = t->next;
     t->item = m->item;
+    t->aside = m->aside;
     s->outstanding++;
     s->wake_at = 0;
     pthread_mutex_unlock(&s->lock);
@@ -399,10 +418,10 @@ enum err mqtt_session_settle(struct mqtt_session *s, struct mqtt_outcome *ret_ou
     enum err err = await_outstanding(s, 0, NULL, &late);
     pthread_mutex_lock(&s->lock);
     *ret_outcome = s->outcome;
+    s->outcome.acked = s->outcome.denied = 0;
     pthread_mutex_unlock(&s->lock);
     if (ret_outcome->failed) {
-        return fault_set(reterr, ret_outcome->never ? ERR_UNSUPPORTED : ret_outcome->denied ? ERR_DENIED : ERR_IO,
-                         "the broker: %s", ret_outcome->text);
+        return fault_set(reterr, ERR_IO, "the broker: %s", ret_outcome->text);
     }
     return err == OK ? OK : fault_set(reterr, err, "%s", late.text);
 }

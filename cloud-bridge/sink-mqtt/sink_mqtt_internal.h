@@ -58,19 +58,23 @@ struct mqtt_message {
     struct mqtt_property properties[MQTT_PROPERTIES_MAX];
     size_t count;
     size_t item; /* of the batch */
+    bool aside;  /* no record, but word of some that are not here: where even that is denied, it is left out */
 };
 /* Waits for room in the window. Everything is copied. After a failure the session is of no more use than to be
  * settled. */
 enum err mqtt_session_publish(struct mqtt_session *session, const struct mqtt_message *message,
                               struct fault *reterr) MUST_CHECK;
-struct mqtt_outcome {
-    bool failed, never; /* never: the broker will not take this one, whatever happens */
-    bool denied;
-    size_t item;
-    size_t acked; /* messages since the session began */
-    char text[120];
+struct mqtt_outcome { /* since the last settling */
+    bool failed;
+    size_t acked;  /* messages that were taken */
+    size_t denied; /* records that the broker will not take there: the first of them are told */
+    struct mqtt_denial {
+        size_t item;
+        char text[40];
+    } denials[SINK_REFUSALS_MAX];
+    char text[120]; /* of what failed */
 };
-/* Waits until every message is answered; OK: all were taken. */
+/* Waits until every message is answered. OK: the session is good, and what is not among the denials was taken. */
 enum err mqtt_session_settle(struct mqtt_session *session, struct mqtt_outcome *ret_outcome,
                              struct fault *reterr) MUST_CHECK;
 

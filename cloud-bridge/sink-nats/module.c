@@ -158,8 +158,8 @@ static enum err add_item(struct nats_sink *n, const struct sink_batch *batch, si
     f.first = step.first;
     f.last = step.last;
     sink_reader_read(&n->reader, f.record);
-    if (n->reader.kind == SINK_DESCRIBE) {
-        TRY(sink_names_add(n->names, f.device, n->reader.record->describe, NULL));
+    if (n->reader.describe != NULL) {
+        TRY(sink_names_add(n->names, f.device, n->reader.describe, NULL));
     }
     return nats_add_message(n, index, &f, step.replay, device, reached);
 }

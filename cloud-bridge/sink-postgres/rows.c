@@ -44,6 +44,11 @@ void copy_f64(struct buffer *b, double value)
     buffer_put_u64be(b, bits);
 }
 
+void copy_null(struct buffer *b)
+{
+    buffer_put_u32be(b, UINT32_MAX);
+}
+
 void copy_bool(struct buffer *b, bool value)
 {
     buffer_put_u32be(b, 1);
@@ -111,7 +116,7 @@ static void put_record(struct place *p)
     copy_text(b, sink_kind_name(r->kind));
     copy_time(b, from_us);
     copy_time(b, to_us);
-    copy_i32(b, (int64_t)(r->channels * r->samples));
+    copy_i32(b, (int64_t)sink_reader_readings(r));
     copy_time(b, p->forward->received_us);
     copy_text(b, p->forward->gateway);
 }
@@ -206,7 +211,8 @@ static void put_windows(struct place *p, const Weir__V1__Curated *curated)
 {
     for (size_t i = 0; i < curated->n_window; i++) {
         const Weir__V1__Window *w = curated->window[i];
-        struct buffer *b = row(p, TABLE_WINDOW, 18);
+        double quantiles[SINK_QUANTILES];
+        struct buffer *b = row(p, TABLE_WINDOW, 18 + SINK_QUANTILES);
         copy_i64(b, (uint64_t)p->mark->device_id);
         copy_time(b, w->start_us);
         copy_i64(b, (uint64_t)p->mark->id);
@@ -225,6 +231,14 @@ static void put_windows(struct place *p, const Weir__V1__Curated *curated)
         copy_bool(b, w->partial);
         copy_i64(b, w->late);
         copy_hex(b, curated->rules);
+        bool known = sink_window_quantiles(w, quantiles);
+        for (unsigned q = 0; q < SINK_QUANTILES; q++) {
+            if (known) {
+                copy_f64(b, quantiles[q]);
+            } else {
+                copy_null(b);
+            }
+        }
     }
 }
 
@@ -258,9 +272,12 @@ static void put_content(struct place *p)
         put_suppressed(p, r->record->suppressed);
         break;
     case SINK_DESCRIBE:
-        put_describe(p, r->record->describe);
+        put_describe(p, r->describe);
         break;
     case SINK_CURATED:
+        if (r->describe != NULL) {
+            put_describe(p, r->describe);
+        }
         put_windows(p, r->curated);
         break;
     case SINK_UNREAD:

@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-enum { SCHEMA_VERSION = 1 };
+enum { SCHEMA_VERSION = 2 };
 
 const char *const table_names[TABLES] = {
     [TABLE_RECORD] = "record",       [TABLE_READING] = "reading",     [TABLE_CHANNEL] = "channel",
@@ -107,6 +107,25 @@ static const char views[] =
     "  from \"window\" w join device d on d.id = w.device join stream s on s.id = w.stream"
     "    left join channel c on c.device = w.device and c.set_id = w.set_id and c.idx = w.channel;";
 
+/* What version 2 brought. Windows that were there keep their sketch and have no quantiles. Views that others have made
+ * on `windows` live on: its new columns stand behind those that were there. */
+static const char second[] =
+    "alter table \"window\" add column p50 double precision, add column p95 double precision,"
+    "  add column p99 double precision;"
+    "create or replace view windows as"
+    "  select d.name as device, w.ts, w.length_us / 1e6 as seconds, coalesce(c.name, 'c' || w.channel) as channel, "
+    "c.unit,"
+    "    w.rule, w.count, w.mean, case when w.count > 1 then sqrt(w.m2 / (w.count - 1)) else 0 end as std, w.min, "
+    "w.max,"
+    "    case when w.count > 0 then sqrt(w.m2 / w.count + w.mean * w.mean) else 0 end as rms, w.partial, w.late, "
+    "w.rules,"
+    "    s.epoch, w.number, w.p50, w.p95, w.p99"
+    "  from \"window\" w join device d on d.id = w.device join stream s on s.id = w.stream"
+    "    left join channel c on c.device = w.device and c.set_id = w.set_id and c.idx = w.channel;"
+    "create view suppressed as"
+    "  select d.name as device, s.epoch, s.lane, r.first, r.last, r.rule, r.rule_version as version"
+    "  from suppressed_range r join stream s on s.id = r.stream join device d on d.id = s.device;";
+
 static enum err find_version(struct postgres *pg, long *ret_version, struct fault *reterr)
 {
     CLEANUP(PQclearp) PGresult *there = NULL, *version = NULL;
@@ -135,13 +154,10 @@ static enum err make_hypertable(struct postgres *pg, struct fault *reterr)
 
 static enum err make(struct postgres *pg, struct fault *reterr)
 {
-    char sql[128];
-    snprintf(sql, sizeof(sql), "create table version(version integer not null); insert into version values(%d)",
-             SCHEMA_VERSION);
     TRY(pg_run(pg, tables, reterr));
     TRY(pg_run(pg, views, reterr));
     TRY(make_hypertable(pg, reterr));
-    return pg_run(pg, sql, reterr);
+    return pg_run(pg, "create table version(version integer not null); insert into version values(1)", reterr);
 }
 
 static enum err apply(struct postgres *pg, struct fault *reterr)
@@ -156,6 +172,10 @@ static enum err apply(struct postgres *pg, struct fault *reterr)
     }
     if (version == 0) {
         TRY(make(pg, reterr));
+    }
+    if (version < SCHEMA_VERSION) {
+        TRY(pg_run(pg, second, reterr));
+        TRY(pg_run(pg, "update version set version = 2", reterr));
     }
     return pg_run(pg, "commit", reterr);
 }

@@ -90,6 +90,7 @@ void copy_i16(struct buffer *b, int64_t value);
 void copy_i32(struct buffer *b, int64_t value);
 void copy_i64(struct buffer *b, uint64_t value); /* numbers of Weir end at 2^63 - 1, the rest is cut to that */
 void copy_f64(struct buffer *b, double value);
+void copy_null(struct buffer *b);
 void copy_bool(struct buffer *b, bool value);
 void copy_text(struct buffer *b, const char *text);
 void copy_hex(struct buffer *b, uint64_t value);

@@ -143,6 +143,7 @@ static enum err put_windows(struct row *row)
     row->names = sink_names_find(row->c->names, row->f->device, curated->set);
     for (size_t i = 0; i < curated->n_window; i++) {
         const Weir__V1__Window *w = curated->window[i];
+        double quantiles[SINK_QUANTILES];
         csv_text(out, row->f->device);
         csv_time(out, w->start_us);
         csv_u64(out, w->length_us);
@@ -159,6 +160,10 @@ static enum err put_windows(struct row *row)
         csv_hex(out, curated->rules);
         csv_hex(out, row->f->epoch);
         csv_u64(out, row->number);
+        (void)sink_window_quantiles(w, quantiles);
+        for (unsigned q = 0; q < SINK_QUANTILES; q++) {
+            csv_f64(out, quantiles[q]);
+        }
         csv_end(out);
     }
     return buffer_err(out);
@@ -202,8 +207,8 @@ static enum err put_content(struct row *row)
 {
     struct csv_sink *c = row->c;
     const struct sink_reader *r = &c->reader;
-    if (r->kind == SINK_DESCRIBE) {
-        TRY(sink_journal_describe(c->journal, row->f->device, r->record->describe));
+    if (r->describe != NULL) {
+        TRY(sink_journal_describe(c->journal, row->f->device, r->describe));
     }
     if (r->kind == SINK_EVENT) {
         TRY(put_event(row));

@@ -16,7 +16,8 @@ static const struct {
     [CSV_READINGS] = {"readings", ".readings.part", "device,ts,channel,value,unit,quality,epoch,number\n"},
     [CSV_WINDOWS] =
         {"windows", ".windows.part",
-         "device,start,length_us,channel,unit,rule,count,mean,std,min,max,partial,late,rules,epoch,number\n"},
+         "device,start,length_us,channel,unit,rule,count,mean,std,min,max,partial,late,rules,epoch,number,"
+         "p50,p95,p99\n"},
     [CSV_EVENTS] = {"events", ".events.part", "device,ts,severity,id,text,channel,value,epoch,number\n"},
     [CSV_RECORDS] = {"records", ".records.part", "device,epoch,first,last,lane,kind,why,gateway,received\n"},
 };
@@ -289,6 +290,15 @@ static enum err check_part(struct csv_sink *c, unsigned k, struct fault *reterr)
     return open_part(c, k, reterr);
 }
 
+/* A part that an earlier version began has other columns. */
+static bool has_our_head(const struct csv_sink *c, unsigned k)
+{
+    char head[256];
+    size_t len = strlen(kinds[k].head);
+    return c->parts[k].size == 0 || (len <= sizeof(head) && pread(c->parts[k].fd, head, len, 0) == (ssize_t)len &&
+                                     memcmp(head, kinds[k].head, len) == 0);
+}
+
 enum err csv_recover(struct csv_sink *c, struct fault *reterr)
 {
     char path[CSV_PATH_MAX + sizeof(journal_name)];
@@ -318,6 +328,11 @@ enum err csv_recover(struct csv_sink *c, struct fault *reterr)
     }
     for (unsigned k = 0; k < CSV_KINDS; k++) {
         TRY(check_part(c, k, reterr));
+    }
+    for (unsigned k = 0; k < CSV_KINDS; k++) {
+        if (!has_our_head(c, k)) {
+            TRY(csv_rotate(c, reterr));
+        }
     }
     if (c->state.extra_len == 0) { /* from here on a part without a commit is the beginning of one that never was */
         const uint64_t none[CSV_KINDS] = {0};

@@ -30,6 +30,7 @@ struct dead {
     size_t count, cap;
     uint64_t maybe[MAYBE_BITS / 64]; /* bits of the letters' hashes, of those gone as well */
     uint64_t dropped, filler; /* filler: its id, 0 = gone */
+    uint64_t dropped_before;  /* this was opened */
     /* the operation under way */
     bool busy, freed_room;
     const char *sink;
@@ -221,6 +222,7 @@ enum err dead_open(struct loop *loop, struct store *store, const struct dead_opt
     if (err != OK) {
         return fault_set(reterr, err, "the dead letters cannot be read: %s", err_name(err));
     }
+    d->dropped_before = d->dropped;
     *ret_dead = take(d);
     return OK;
 }
@@ -587,4 +589,9 @@ uint64_t dead_count(const struct dead *d, const char *sink)
 uint64_t dead_dropped(const struct dead *d)
 {
     return d->dropped;
+}
+
+uint64_t dead_dropped_lately(const struct dead *d)
+{
+    return d->dropped - d->dropped_before;
 }

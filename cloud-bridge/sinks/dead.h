@@ -63,6 +63,7 @@ enum err dead_get(struct dead *dead, uint64_t id, struct buffer *bytes, struct d
 /* sink NULL = all. */
 uint64_t dead_count(const struct dead *dead, const char *sink);
 uint64_t dead_dropped(const struct dead *dead); /* that had to go for newer ones, ever */
+uint64_t dead_dropped_lately(const struct dead *dead); /* of those, since dead_open */
 
 /* ---- what the operator asks over the control socket ---- */
 /* {"letters":[{"id","sink","device",...}],"count","dropped"}: at most limit letters from id `from` on; sink NULL =

@@ -126,20 +126,12 @@ static enum err cut_hole(struct stream *s, uint64_t first, uint64_t last)
     return ERR_CONFLICT;
 }
 
-static enum err count_reading(void *arg, const struct sink_reading *reading)
-{
-    (void)reading;
-    (*(uint64_t *)arg)++;
-    return OK;
-}
-
 static enum err write_item(struct memory *m, const struct sink_item *item)
 {
     const struct wire_forward *f = &item->forward;
     struct sink_mark *mark = sink_marks_find(&m->marks, f->device, f->epoch);
     struct sink_step step;
     struct stream *s = NULL;
-    uint64_t readings = 0;
     if (f->first > f->last) {
         return OK;
     }
@@ -169,11 +161,9 @@ static enum err write_item(struct memory *m, const struct sink_item *item)
                            .crc = crypt_crc32c(0, f->record.ptr, f->record.len)};
     if (m->reader.kind == SINK_GAP) {
         row.reason = m->reader.record->gap->reason;
-    } else if (m->reader.kind == SINK_BLOCK) {
-        TRY(sink_reader_foreach(&m->reader, count_reading, &readings));
     }
     TRY(add_row(s, &row));
-    sink_mark_take(&m->marks, mark, &step, f, m->reader.kind, readings);
+    sink_mark_take(&m->marks, mark, &step, f, m->reader.kind, sink_reader_readings(&m->reader));
     return OK;
 }
 

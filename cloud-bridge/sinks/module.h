@@ -36,7 +36,9 @@
  * message beyond its largest size) is named with sink_refuse, for as many items as there are; then write() undoes the
  * batch and returns ERR_UNSUPPORTED. The bridge makes them durable among its dead letters and offers the same batch
  * again, in which the records refused are replaced by a Gap of reason DEAD_LETTER: to the sink an ordinary gap. A
- * server that does not say which item it dislikes: look for it by halves of the batch. What may work later (server
+ * server that does not say which item it dislikes: look for it by halves of the batch. A sink that refuses such a gap as
+ * well is not offered that item any more; the dead letter alone stands for it. Where nothing of a batch was taken,
+ * perhaps since a login lacks its rights, set batch->refusals->none_taken: then the letters come slowly. What may work later (server
  * down, disk full, login refused, timeout) is not refused: return ERR_IO, ERR_TIMEOUT, ERR_DENIED, ERR_FULL.
  */
 #ifndef CLOUD_BRIDGE_SINKS_MODULE_H
@@ -50,7 +52,7 @@
 #include "proto/block/block.h"
 
 /* ---- the contract ---- */
-enum { SINK_MODULE_ABI = 2 }; /* counted up with every change of what this header, sinks.h or options.h lay down */
+enum { SINK_MODULE_ABI = 3 }; /* counted up with every change of what this header, sinks.h or options.h lay down */
 /* Catches the change that nobody counted. */
 #define SINK_MODULE_LAYOUT \
     ((uint32_t)(sizeof(struct sink_batch) + 64 * sizeof(struct sink_item) + 4096 * sizeof(struct option) + \
@@ -170,6 +172,7 @@ struct sink_reader {
     const Weir__V1__Record *record; /* NULL for UNREAD; valid until the next sink_reader_read */
     const Weir__V1__Block *block;     /* of BLOCK and CURATED; NULL = no rows */
     const Weir__V1__Curated *curated; /* of CURATED: windows, version of the rules */
+    const Weir__V1__Describe *describe; /* of DESCRIBE, and of a CURATED that brings one: learn it before its rows */
     uint32_t schema;
     size_t channels, samples; /* of the block */
 };
@@ -185,10 +188,16 @@ struct sink_reading {
 /* The readings of the block, sample by sample; missing values are left out. None without one. fn's error ends it. */
 enum err sink_reader_foreach(const struct sink_reader *r,
                              enum err (*fn)(void *arg, const struct sink_reading *reading), void *arg) MUST_CHECK;
+/* How many those are. */
+uint64_t sink_reader_readings(const struct sink_reader *r);
 /* Wall clock of the earliest and the latest sample of the block, and of the windows. False when there is neither. */
 bool sink_reader_times(const struct sink_reader *r, uint64_t *ret_earliest_us, uint64_t *ret_latest_us);
 /* Standard deviation of the values (divisor count - 1); 0 of one value. */
 double sink_window_std(const Weir__V1__Window *window);
+/* p50, p95, p99 of the values, from the window's sketch. False: it has none that can be read, all are NaN. */
+enum { SINK_QUANTILES = 3 };
+extern const char *const sink_quantile_names[SINK_QUANTILES];
+bool sink_window_quantiles(const Weir__V1__Window *window, double ret_values[SINK_QUANTILES]);
 /* Value of a whole multiple of a resolution, as the decimal that it stands for: 3 x 0.1 = 0.3. */
 double sink_value(int64_t multiple, double resolution);
 /* "2026-11-22T07:00:00.123Z"; beyond the year 9999: "9999-12-31T23:59:59.999Z". */

@@ -85,6 +85,7 @@ void sink_reader_read(struct sink_reader *r, struct slice record)
     r->record = NULL;
     r->block = NULL;
     r->curated = NULL;
+    r->describe = NULL;
     r->schema = peek_schema(record);
     r->channels = r->samples = 0;
     if (wire_record_unpack(record, &r->arena, &unpacked) != OK) {
@@ -101,13 +102,9 @@ void sink_reader_read(struct sink_reader *r, struct slice record)
     }
     r->block = block;
     r->curated = curated;
+    r->describe = kind == SINK_DESCRIBE ? unpacked->describe : curated != NULL ? curated->describe : NULL;
     r->kind = kind;
     r->record = unpacked;
-}
-
-double sink_window_std(const Weir__V1__Window *w)
-{
-    return w->count > 1 ? sqrt(w->m2 / (double)(w->count - 1)) : 0;
 }
 
 double sink_value(int64_t multiple, double resolution)
@@ -138,6 +135,15 @@ enum err sink_reader_foreach(const struct sink_reader *r, enum err (*fn)(void *a
         }
     }
     return OK;
+}
+
+uint64_t sink_reader_readings(const struct sink_reader *r)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; r->block != NULL && i < r->channels * r->samples; i++) {
+        count += r->values[i] != BLOCK_MISSING;
+    }
+    return count;
 }
 
 bool sink_reader_times(const struct sink_reader *r, uint64_t *ret_earliest_us, uint64_t *ret_latest_us)

@@ -53,6 +53,8 @@ static void put_block(struct json *j, const struct sink_reader *r)
     json_array_end(j);
 }
 
+static void put_describe(struct json *j, const Weir__V1__Describe *d);
+
 static void put_curated(struct json *j, const struct sink_reader *r)
 {
     json_hex(j, "rules", r->curated->rules);
@@ -72,9 +74,20 @@ static void put_curated(struct json *j, const struct sink_reader *r)
         json_f64(j, "max", w->max);
         json_bool(j, "partial", w->partial);
         json_u64(j, "late", w->late);
+        double quantiles[SINK_QUANTILES];
+        if (sink_window_quantiles(w, quantiles)) {
+            for (unsigned q = 0; q < SINK_QUANTILES; q++) {
+                json_f64(j, sink_quantile_names[q], quantiles[q]);
+            }
+        }
         json_object_end(j);
     }
     json_array_end(j);
+    if (r->describe != NULL) {
+        json_object(j, "describe");
+        put_describe(j, r->describe);
+        json_object_end(j);
+    }
     if (r->block != NULL) {
         put_block(j, r);
     }

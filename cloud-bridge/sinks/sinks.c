@@ -36,6 +36,7 @@ enum {
     LAG_WATCH_US = 200000,
     LAG_STEPS = 64,
     UNSETTLED_MAX = 256,
+    BURY_SLOWLY_US = 1000000,
     TICK_US = 5000000
 };
 
@@ -73,6 +74,7 @@ struct feeder {
     int64_t tick_us;                /* when the tick under way was begun */
     bool vouched;                   /* a row of vouch.c is to be deleted */
     struct sink_refusals refusals;
+    bool again;                     /* the batch in hand is to be offered again when the timer ends */
     uint8_t *gaps;                  /* GAP_BYTES for each item */
     uint64_t replay;                /* id of the letter to offer, 0 = none */
     struct buffer letter;
@@ -246,6 +248,7 @@ static void work(void *arg)
         return;
     }
     f->refusals.count = 0;
+    f->refusals.none_taken = false;
     f->batch.refusals = f->sinks->handlers.dead != NULL ? &f->refusals : NULL;
     f->result = f->sink.ops->write(f->sink.self, &f->batch, &f->fault);
 }
@@ -298,6 +301,35 @@ static void offload(struct feeder *f)
     }
 }
 
+/* More may be refused than could be named: what lies behind the last that was named comes with later batches, so that
+ * what was taken before it is not written over and over. */
+static void shorten(struct feeder *f)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < f->refusals.count; i++) {
+        count = max_u64(count, f->refusals.items[i].index + 1);
+    }
+    f->batch.count = count;
+    f->entries = max_u64(min_u64(f->entries, count), BATCH_LEAST);
+    memcpy(f->batch.position, f->position, sizeof(f->batch.position));
+    for (size_t i = 0; i < count; i++) {
+        f->batch.position[f->items[i].lane] = f->items[i].position;
+    }
+}
+
+/* A sink that takes nothing at all may be a login without its rights: letters have a bound, so there is time to mend
+ * it. */
+static void offer_slowly(struct feeder *f)
+{
+    f->stats.failing = true;
+    snprintf(f->stats.last_error, sizeof(f->stats.last_error), "takes nothing, all goes to the dead letters: %.100s",
+             f->refusals.items[0].reason);
+    if (!f->sinks->stopped) {
+        f->again = true;
+        loop_timer_in(&f->retry, BURY_SLOWLY_US);
+    }
+}
+
 /* The letters are durable: to the sink the records are gaps from here on. */
 static void on_buried(void *arg, enum err result)
 {
@@ -316,14 +348,42 @@ static void on_buried(void *arg, enum err result)
         put_gap(f, index, WEIR__V1__GAP_REASON__DEAD_LETTER);
         f->stats.refused++;
     }
-    if (!f->sinks->stopped) {
+    if (f->job == JOB_WRITE && f->refusals.count == SINK_REFUSALS_MAX) {
+        shorten(f);
+    }
+    if (f->refusals.none_taken) {
+        offer_slowly(f);
+    } else if (!f->sinks->stopped) {
         offload(f);
     }
 }
 
-static bool is_our_gap(const struct feeder *f, size_t index)
+/* The gap in the place of a record of which there is a letter already. */
+static bool is_letters_gap(const struct feeder *f, size_t index)
 {
-    return f->items[index].forward.record.ptr == f->gaps + index * OWED_BODY_BYTES;
+    const struct wire_forward *forward = &f->items[index].forward;
+    uint8_t body[OWED_BODY_BYTES];
+    return slice_equal(forward->record, sink_gap_body(body, forward->first, forward->last,
+                                                      WEIR__V1__GAP_REASON__DEAD_LETTER, forward->received_us));
+}
+
+/* Where even the gap is refused the letter alone stands for the record: the sink skips it from here on. */
+static void leave_out_gaps(struct feeder *f)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < f->refusals.count; i++) {
+        const struct sink_refusal *refusal = &f->refusals.items[i];
+        if (is_letters_gap(f, refusal->index)) {
+            struct wire_forward *forward = &f->items[refusal->index].forward;
+            log_warn("sink refuses even the gap of a dead letter, which stands alone", KV_STR("sink", name_of(f)),
+                     KV_STR("device", forward->device), KV_U64("first", forward->first),
+                     KV_STR("reason", refusal->reason));
+            forward->first = forward->last + 1;
+        } else {
+            f->refusals.items[kept++] = *refusal;
+        }
+    }
+    f->refusals.count = kept;
 }
 
 /* Refused with names. */
@@ -331,12 +391,12 @@ static void bury(struct feeder *f)
 {
     const struct sink_refusal *refusal = &f->refusals.items[0];
     enum err err = OK;
-    for (size_t i = 0; i < f->refusals.count; i++) {
-        if (f->job == JOB_OWED || is_our_gap(f, f->refusals.items[i].index)) {
-            snprintf(f->error, sizeof(f->error), "refuses even a gap: %s", refusal->reason);
-            failed(f, ERR_UNSUPPORTED, f->error);
-            return;
+    leave_out_gaps(f);
+    if (f->refusals.count == 0) {
+        if (!f->sinks->stopped) {
+            offload(f);
         }
+        return;
     }
     if (f->job == JOB_REPLAY) {
         log_warn("dead letter is refused again", KV_STR("sink", name_of(f)), KV_STR("reason", refusal->reason));
@@ -459,7 +519,12 @@ static void done_aside(struct feeder *f)
 {
     if (f->job == JOB_REPLAY) {
         enum err err = dead_remove(f->sinks->handlers.dead, f->replay, NULL, NULL);
-        log_info("dead letter taken", KV_STR("sink", name_of(f)), KV_U64("id", f->replay), KV_ERR(err));
+        if (err == OK) {
+            log_info("dead letter taken", KV_STR("sink", name_of(f)), KV_U64("id", f->replay));
+        } else {
+            log_warn("dead letter taken, but the store does not forget it yet", KV_STR("sink", name_of(f)),
+                     KV_U64("id", f->replay), KV_ERR(err));
+        }
         f->replay = err == ERR_AGAIN ? f->replay : 0; /* else it would be offered a second time later: harmless */
     } else {
         settle_owed(f);
@@ -587,9 +652,21 @@ static void on_tick(void *arg)
     feed(f);
 }
 
-static void on_retry(void *arg)
+static void on_settle(void *arg)
 {
     feed(arg);
+}
+
+static void on_retry(void *arg)
+{
+    struct feeder *f = arg;
+    if (f->again) {
+        f->again = false;
+        f->begun_us = loop_now_us(f->sinks->loop); /* the wait is not the sink's */
+        offload(f);
+    } else {
+        feed(f);
+    }
 }
 
 static void on_task(void *arg)
@@ -703,7 +780,7 @@ static enum err open_feeder(struct sinks *s, struct feeder *f, struct fault *ret
 {
     uint64_t epoch[INBOX_LANES];
     loop_timer_init(&f->retry, s->loop, on_retry, f);
-    loop_timer_init(&f->settle, s->loop, on_retry, f);
+    loop_timer_init(&f->settle, s->loop, on_settle, f);
     loop_timer_init(&f->tick, s->loop, on_tick, f);
     if (f->sink.ops->tick != NULL) {
         loop_timer_in(&f->tick, TICK_US);

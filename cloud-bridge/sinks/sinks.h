@@ -32,6 +32,7 @@ struct sink_item {
 enum { SINK_REASON_MAX = 200, SINK_REFUSALS_MAX = 64 };
 struct sink_refusals { /* what write() can never take (module.h, sink_refuse) */
     size_t count;
+    bool none_taken; /* nothing else of the batch was taken either: the bridge takes its time to offer it again */
     struct sink_refusal {
         size_t index; /* of the item */
         char reason[SINK_REASON_MAX];

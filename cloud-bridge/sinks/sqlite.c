@@ -79,8 +79,8 @@ static const char *const statements[STATEMENTS] = {
     [ADD_SUPPRESSED] = "insert or ignore into suppressed_range(stream, first, last, rule, rule_version)"
                        " values(?, ?, ?, ?, ?)",
     [ADD_WINDOW] = "insert or ignore into \"window\"(device, ts, stream, number, idx, set_id, channel, rule, length_us,"
-                   " count, mean, m2, min, max, sketch, partial, late, rules)"
-                   " values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                   " count, mean, m2, min, max, sketch, partial, late, rules, p50, p95, p99)"
+                   " values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [ADD_UNREAD] = "insert or ignore into unread(stream, first, last, schema, record) values(?, ?, ?, ?, ?)",
 };
 
@@ -276,8 +276,9 @@ static enum err add_reading(void *arg, const struct sink_reading *reading)
     query_i64(&q, reading->index);
     query_i64(&q, reading->channel);
     query_f64(&q, reading->value);
-    p->readings++;
-    return query_run(&q);
+    TRY(query_run(&q));
+    p->readings += sqlite3_changes(p->s->db) > 0;
+    return OK;
 }
 
 static enum err add_block(struct place *p)
@@ -296,7 +297,7 @@ static enum err add_block(struct place *p)
 
 static enum err add_describe(struct place *p)
 {
-    const Weir__V1__Describe *d = p->s->reader.record->describe;
+    const Weir__V1__Describe *d = p->s->reader.describe;
     struct query q = query_of(p->s->stmt[ADD_DESCRIPTION]);
     query_i64(&q, p->mark->id);
     query_u64(&q, p->step.last);
@@ -373,6 +374,7 @@ static enum err add_window(struct place *p, const Weir__V1__Window *w, size_t id
 {
     const Weir__V1__Curated *curated = p->s->reader.curated;
     char ts[SINK_TIME_BYTES];
+    double quantiles[SINK_QUANTILES];
     struct query q = query_of(p->s->stmt[ADD_WINDOW]);
     sink_time(w->start_us, ts);
     query_i64(&q, p->mark->device_id);
@@ -393,12 +395,19 @@ static enum err add_window(struct place *p, const Weir__V1__Window *w, size_t id
     query_i64(&q, w->partial);
     query_u64(&q, w->late);
     query_hex(&q, curated->rules);
+    (void)sink_window_quantiles(w, quantiles);
+    for (unsigned i = 0; i < SINK_QUANTILES; i++) {
+        query_f64(&q, quantiles[i]);
+    }
     return query_run(&q);
 }
 
 static enum err add_curated(struct place *p)
 {
     const Weir__V1__Curated *curated = p->s->reader.curated;
+    if (p->s->reader.describe != NULL) {
+        TRY(add_describe(p));
+    }
     for (size_t i = 0; i < curated->n_window; i++) {
         TRY(add_window(p, curated->window[i], i));
     }
@@ -461,7 +470,7 @@ static enum err add_record(struct place *p, bool *ret_new)
     query_text(&q, sink_kind_name(r->kind));
     query_text(&q, ts);
     query_text(&q, ts_end);
-    query_i64(&q, (int64_t)(r->channels * r->samples));
+    query_u64(&q, sink_reader_readings(r));
     query_u64(&q, p->forward->received_us);
     query_text(&q, p->forward->gateway);
     TRY(query_run(&q));

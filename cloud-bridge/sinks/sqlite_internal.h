@@ -9,7 +9,7 @@
 
 #include "core/base/base.h"
 
-enum { SQLITE_SINK_VERSION = 2 };
+enum { SQLITE_SINK_VERSION = 3 };
 
 struct query {
     sqlite3_stmt *stmt;

@@ -18,7 +18,10 @@ static const char *const statements[STATEMENTS] = {
     [LEDGER_OF] = "select device, epoch, lane, hwm, top, records, readings, gaps, suppressed, hop from streams"
                   " where device = ? limit ?",
     [DEVICE] = "select id from device where name = ?",
-    [NEWEST] = "select id, readings from record where device = ? and readings > 0 order by id desc",
+    /* the rows themselves are counted: in stores of earlier versions `readings` counts values that are missing too */
+    [NEWEST] = "select r.id, (select count(*) from reading x where x.device = r.device and x.ts between r.ts and"
+               " r.ts_end and x.stream = r.stream and x.number = r.last)"
+               " from record r where r.device = ? and r.readings > 0 order by r.id desc",
     [RECORDS] = "select id, stream, last, ts, ts_end from record where device = ? and id >= ? and readings > 0"
                 " order by id",
     [READINGS] = "select r.idx, r.channel, r.ts, coalesce(c.name, 'c' || r.channel), r.value, c.unit, s.epoch, r.number"

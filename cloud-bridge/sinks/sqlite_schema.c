@@ -32,6 +32,28 @@ static const char schema_windows[] =
     "  from \"window\" w join device d on d.id = w.device join stream s on s.id = w.stream"
     "    left join channel c on c.device = w.device and c.set_id = w.set_id and c.idx = w.channel;";
 
+/* What version 3 brought. Windows that were there keep their sketch and have no quantiles. */
+static const char schema_quantiles[] =
+    "alter table \"window\" add column p50 real;"
+    "alter table \"window\" add column p95 real;"
+    "alter table \"window\" add column p99 real;"
+    "drop view windows;"
+    "create view windows as"
+    "  select d.name as device, w.ts as ts, w.length_us / 1e6 as seconds, coalesce(c.name, 'c' || w.channel) as "
+    "channel,"
+    "    c.unit as unit, w.rule as rule, w.count as count, w.mean as mean,"
+    "    case when w.count > 1 then sqrt(w.m2 / (w.count - 1)) else 0 end as std, w.min as min, w.max as max,"
+    "    case when w.count > 0 then sqrt(w.m2 / w.count + w.mean * w.mean) else 0 end as rms, w.partial as partial,"
+    "    w.late as late, w.rules as rules, s.epoch as epoch, w.number as number, w.p50 as p50, w.p95 as p95,"
+    "    w.p99 as p99"
+    "  from \"window\" w join device d on d.id = w.device join stream s on s.id = w.stream"
+    "    left join channel c on c.device = w.device and c.set_id = w.set_id and c.idx = w.channel;"
+    "drop view if exists suppressed;"
+    "create view suppressed as"
+    "  select d.name as device, s.epoch as epoch, s.lane as lane, r.first as first, r.last as last, r.rule as rule,"
+    "    r.rule_version as version"
+    "  from suppressed_range r join stream s on s.id = r.stream join device d on d.id = s.device;";
+
 static const char schema[] =
     "create table device(id integer primary key, name text not null unique) strict;"
     "create table stream("
@@ -252,7 +274,8 @@ enum err sqlite_schema_apply(sqlite3 *db, const char *path, struct fault *reterr
              SQLITE_SINK_VERSION);
     if (sqlite3_exec(db, "begin immediate", NULL, NULL, NULL) != SQLITE_OK ||
         (version == 0 && sqlite3_exec(db, schema, NULL, NULL, NULL) != SQLITE_OK) ||
-        sqlite3_exec(db, schema_windows, NULL, NULL, NULL) != SQLITE_OK ||
+        (version <= 1 && sqlite3_exec(db, schema_windows, NULL, NULL, NULL) != SQLITE_OK) ||
+        sqlite3_exec(db, schema_quantiles, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(db, mark, NULL, NULL, NULL) != SQLITE_OK) {
         return sqlite_fault(reterr, db, path);
     }
