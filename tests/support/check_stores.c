@@ -123,17 +123,16 @@ static void check_order(sqlite3 *db, const struct stream *s, int64_t id)
 /* The records of one stream by number. Records are few against readings: all in one pass. */
 static void check_records(sqlite3 *db, struct stream *s, int64_t id)
 {
-    sqlite3_stmt *q = prepare(db, "select r.first, r.last, r.kind, r.readings, (select count(*) from reading x where"
+    sqlite3_stmt *q = prepare(db, "select r.first, r.last, r.readings, (select count(*) from reading x where"
                                   " x.device = r.device and x.ts between r.ts and r.ts_end and x.stream = r.stream"
                                   " and x.number = r.first) from record r where r.stream = ? order by r.first");
     sqlite3_bind_int64(q, 1, id);
     uint64_t reached = 0;
     while (sqlite3_step(q) == SQLITE_ROW) {
         uint64_t first = (uint64_t)sqlite3_column_int64(q, 0), last = (uint64_t)sqlite3_column_int64(q, 1);
-        int64_t claimed = sqlite3_column_int64(q, 3), present = sqlite3_column_int64(q, 4);
+        int64_t claimed = sqlite3_column_int64(q, 2), present = sqlite3_column_int64(q, 3);
         n.records++;
-        bool curated = strcmp((const char *)sqlite3_column_text(q, 2), "curated") == 0; /* cells without a value are claimed */
-        if (claimed != present && !(curated && present < claimed)) {
+        if (claimed != present) {
             n.corrupt++;
             fprintf(stderr, "%s: record %" PRIu64 " has %lld of %lld readings\n", s->key, first, (long long)present,
                     (long long)claimed);

@@ -1,12 +1,16 @@
 """MQTT 5 into Mosquitto; a subscriber collects the user properties. A broker has no transaction: what the bridge publishes
-again after it was killed carries the same identity, so a receiver that keeps identities apart has every record once."""
+again after it was killed carries the same identity, so a receiver that keeps identities apart has every record once. At the
+end the broker takes away rights, of one device and of all: what is denied becomes dead letters, the rest goes on."""
+import getpass
+import json
 import shutil
+import signal
 import socket
 import subprocess
 
 from plant import Process, free_port, log, wait_for
 from server import feed
-from truth import compare_bags
+from truth import Truth, compare_bags
 
 
 class Sink:
@@ -33,8 +37,10 @@ class Sink:
         self.port = free_port()
         conf = plant.dir / "mqtt5.conf"
         # it announces a Receive Maximum of 20 where max_inflight_messages is not set: that case is the one to show
+        self.acl = plant.dir / "mqtt5.acl"
+        self.acl.write_text("topic readwrite #\n")
         conf.write_text(f"max_queued_messages 1000000\nset_tcp_nodelay true\nlistener {self.port} 127.0.0.1\n"
-                        "allow_anonymous true\n")
+                        f"allow_anonymous true\nuser {getpass.getuser()}\nacl_file {self.acl}\n")
         self.broker = Process(plant, "mqtt5", ["mosquitto", "-c", str(conf)]).start()
         if not wait_for(self.answers, 20, "the MQTT 5 broker"):
             raise SystemExit(self.broker.tail())
@@ -89,7 +95,56 @@ class Sink:
         log(f"mqtt: {len(records_seen)} records out of order, {len(gaps)} numbers declared as gaps before they came")
         if len(records_seen) != wanted or not gaps:
             return [f"late: {len(records_seen)} of {wanted} records, {len(gaps)} numbers in gaps"]
-        return []
+        return self.denied()
+
+    # ---- rights ----
+    def rights(self, topic):
+        """What may be written, from here on."""
+        self.acl.write_text(f"topic read #\ntopic write {topic}\n")
+        self.broker.popen.send_signal(signal.SIGHUP)
+
+    def letters(self):
+        code, out, _ = self.run.plant.weir("dead", "ls", "--json", "--sink", self.run.name)
+        return json.loads(out)["letters"] if code == 0 else []
+
+    def run_denied(self, topic, devices, denied):
+        """These devices run while this topic alone may be written to; whose letters are new, and whether all was drained."""
+        before = {letter["id"] for letter in self.letters()}
+        self.rights(topic)
+        for device in devices:
+            device.start()
+        wait_for(lambda: denied <= {letter["device"] for letter in self.letters() if letter["id"] not in before}, 60,
+                 f"dead letters of {', '.join(sorted(denied))}")
+        for device in devices:
+            device.stop(60)
+        wait_for(self.run.plant.settled, 60, "the ledger to settle")
+        good = wait_for(self.run.drained, 90, "the sink to go on though topics are denied")
+        return {letter["device"] for letter in self.letters() if letter["id"] not in before}, good
+
+    def denied(self):
+        """The gaps in the place of dead letters are denied as well: these stand alone, and nothing waits for them."""
+        devices, complaints = self.run.plant.devices, []
+        names = [device.name for device in devices]
+        left, good = self.run_denied(f"weir/test/gw1/{names[0]}/#", devices, set(names[1:]))
+        if left != set(names[1:]) or not good:
+            complaints.append(f"{names[0]} alone may be told: letters of {sorted(left)}, drained={good}")
+        left, good = self.run_denied("elsewhere", devices[:1], {names[0]})
+        if left != {names[0]} or not good:
+            complaints.append(f"nothing may be told: letters of {sorted(left)}, drained={good}")
+        count = len(self.letters())
+        self.rights("#")
+        wanted = {tuple(row) for row in Truth(self.run.plant.sink).record_ids()}
+
+        def missing():
+            return wanted - {(p["device"], p["epoch"], int(p["first"]), int(p["last"]), p["kind"]) for _, p in self.lines()}
+
+        def replayed():  # the broker reads its file when it comes to it
+            self.run.plant.weir("dead", "replay", "all", "--sink", self.run.name)
+            return not self.letters() and not missing()
+        if not wait_for(replayed, 60, "the letters to be taken"):
+            complaints.append(f"{len(self.letters())} of {count} letters stay, {len(missing())} records are missing")
+        log(f"mqtt: {count} letters while rights were missing, taken once they were there")
+        return complaints
 
     def lines(self, prefix="weir/test/"):
         for line in self.text().splitlines():

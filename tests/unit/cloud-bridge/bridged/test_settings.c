@@ -69,6 +69,25 @@ static void sections_have_the_settings_of_their_type(void **state)
     CHECK_STR(settings.sink_sqlite, ""); /* no database that nobody asked for */
 }
 
+static void the_sinks_of_the_sample_are_good_without_their_mark(void **state)
+{
+    (void)state;
+    char text[1024];
+    size_t len = 0;
+    CHECK_STR(read_text(""), "");
+    const char *at = strstr(plan.program.sample_end, "#sinks:");
+    CHECK(at != NULL);
+    for (bool begins = true; *at != '\0'; begins = *at++ == '\n') {
+        if (!begins || *at != '#') {
+            CHECK(len + 1 < sizeof(text));
+            text[len++] = *at;
+        }
+    }
+    text[len] = '\0';
+    CHECK_STR(read_text(text), "");
+    CHECK_INT(plan.count, 3);
+}
+
 static void mistakes_are_named_with_their_place(void **state)
 {
     (void)state;
@@ -125,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_section_there_is_one_database),
         cmocka_unit_test(sections_have_the_settings_of_their_type),
+        cmocka_unit_test(the_sinks_of_the_sample_are_good_without_their_mark),
         cmocka_unit_test(mistakes_are_named_with_their_place),
         cmocka_unit_test(too_many_sections_are_refused),
         cmocka_unit_test(other_sections_or_types_are_another_plan),

@@ -199,6 +199,8 @@ static void wrong_usage_is_exit_2_with_the_nearest_name(void **state)
     CHECK_INT(RUN("status", "--watch=soon"), EXIT_USAGE);
     CHECK_INT(RUN("tail", "x", "--lines", "0"), EXIT_USAGE);
     CHECK_CONTAINS(errors, "--lines takes a whole number 1..10000");
+    CHECK_INT(RUN("fetch", "pump-1"), EXIT_USAGE);
+    CHECK_CONTAINS(errors, "fetch needs --from");
     CHECK_INT(RUN("tail"), EXIT_USAGE);
     CHECK_CONTAINS(errors, "usage: weir tail DEVICE");
     CHECK_INT(RUN("--json=yes", "status"), EXIT_USAGE);

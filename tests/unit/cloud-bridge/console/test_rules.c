@@ -224,6 +224,77 @@ static void columns_keep_apart_and_rows_keep_their_times(void **state)
     cJSON_Delete(j);
 }
 
+/* v goes up as it is; its times stand in the windows. */
+static const char *first_line_of(const char *text, const char *period)
+{
+    char out[200];
+    const char *rules = file("rules.yaml", "rules: {calm: {do: on-change}}\n"), *data = file("holes.csv", text);
+    snprintf(out, sizeof(out), "%s/out.jsonl", folder);
+    if (period != NULL) {
+        CHECK_INT(RUN("test", rules, "--replay", data, "--out", out, "--period", period), EXIT_OK);
+    } else {
+        CHECK_INT(RUN("test", rules, "--replay", data, "--out", out), EXIT_OK);
+    }
+    int fd = open(out, O_RDONLY);
+    CHECK(fd >= 0);
+    slurp(fd, lines, sizeof(lines));
+    return lines;
+}
+
+static void times_that_count_since_1970_are_times(void **state)
+{
+    (void)state;
+    CHECK_CONTAINS(first_line_of("time,v\n1767225600,1\n1767225601.5,2\n", NULL),
+                   "\"time_us\":1767225600000000,\"value\":1}\n{\"channel\":\"v\",\"time_us\":1767225601500000,\"value\":2}");
+    CHECK_CONTAINS(first_line_of("ts,v\n1767225600123,1\n1767225600223,2\n", NULL), "\"time_us\":1767225600223000,\"value\":2}");
+    CHECK_CONTAINS(first_line_of("Timestamp,v\n1767225600123456,1\n1767225600123457,2\n", NULL),
+                   "\"time_us\":1767225600123457,\"value\":2}");
+    CHECK_STR(errors, "");
+}
+
+static void rows_without_times_are_told_and_can_be_given_a_period(void **state)
+{
+    (void)state;
+    CHECK_CONTAINS(first_line_of("time,v\n0.0,1\n0.1,2\n", NULL), "\"time_us\":1000000,\"value\":2}");
+    CHECK_CONTAINS(errors, "holes.csv: no times in it");
+    CHECK_CONTAINS(errors, "--period says otherwise");
+    CHECK_CONTAINS(first_line_of("time,v\n0.0,1\n0.1,2\n", "100ms"), "\"time_us\":100000,\"value\":2}");
+    CHECK_STR(errors, "");
+}
+
+static void kinds_are_listed_with_their_settings(void **state)
+{
+    (void)state;
+    CHECK_INT(RUN("kinds"), EXIT_OK);
+    for (enum rule_kind kind = 0; kind < RULE_KINDS; kind++) {
+        CHECK_CONTAINS(output, rule_kind_name(kind));
+        CHECK_CONTAINS(output, rule_kind_help(kind));
+    }
+    CHECK_CONTAINS(output, "any|gateway|ntp");
+    CHECK_INT(RUN("kinds", "bucket"), EXIT_OK);
+    CHECK_CONTAINS(output, "width");
+    CHECK(strstr(output, "heartbeat") == NULL);
+    CHECK_INT(RUN("kinds", "bukket"), EXIT_USAGE);
+    CHECK_CONTAINS(errors, "did you mean bucket?");
+    CHECK_INT(RUN("kinds", "capture", "--json"), EXIT_OK);
+    cJSON *j = cJSON_Parse(output);
+    const cJSON *kinds = cJSON_GetObjectItem(j, "kinds");
+    CHECK_INT(cJSON_GetArraySize(kinds), 1);
+    CHECK_INT(cJSON_GetArraySize(cJSON_GetObjectItem(cJSON_GetArrayItem(kinds, 0), "settings")), 6);
+    cJSON_Delete(j);
+}
+
+static void a_hash_is_told_to_need_the_gateways_key(void **state)
+{
+    (void)state;
+    CHECK_INT(RUN("check", file("good.yaml", "rules: {badge: {do: hash}}\n")), EXIT_OK);
+    CHECK_CONTAINS(errors, "rules.badge: do: hash needs rules.key in the gateway's configuration");
+    CHECK_INT(RUN("test", file("good.yaml", "rules: {badge: {do: hash}}\n"), "--replay",
+                  file("holes.csv", "time,v\n1767225600,1\n1767225601,2\n")),
+              EXIT_OK);
+    CHECK_CONTAINS(output, " % more)\n"); /* a pseudonym takes more room than 1 */
+}
+
 /* The judge itself: what went up must be found wanting when it is. */
 static void a_bound_that_does_not_hold_is_seen(void **state)
 {
@@ -251,6 +322,10 @@ int main(void)
         cmocka_unit_test(files_that_cannot_be_read_are_named),
         cmocka_unit_test(columns_keep_apart_and_rows_keep_their_times),
         cmocka_unit_test(a_bound_that_does_not_hold_is_seen),
+        cmocka_unit_test(times_that_count_since_1970_are_times),
+        cmocka_unit_test(rows_without_times_are_told_and_can_be_given_a_period),
+        cmocka_unit_test(kinds_are_listed_with_their_settings),
+        cmocka_unit_test(a_hash_is_told_to_need_the_gateways_key),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     static const char *const names[] = {"good.yaml", "bad.yaml", "rules.yaml", "recorded.csv", "out.jsonl",

@@ -227,6 +227,7 @@ static void several_gateways_are_all_asked_or_the_one_that_is_named(void **state
     CHECK_INT(RUN("rules", "show", "--gateway", "gw-1"), EXIT_OK);
     CHECK_CONTAINS(output, "gateway gw-1: rules 00000000000000aa");
     CHECK_CONTAINS(output, "1.0 kB of 2.0 kB went up (50 %)");
+    CHECK_CONTAINS(output, "SAVED below 0: records became larger; a value left out still has its place");
     CHECK_INT(RUN("rules", "show", "--gateway", "gw-11"), EXIT_NOT_FOUND);
     CHECK_CONTAINS(errors, "did you mean gw-1?");
 }

@@ -70,11 +70,15 @@ static void windows_and_what_is_left_of_their_block_are_points_of_their_own(void
     batch_curated(&b.batch, "p", 1, 1);
     const char *text = lines_of(&b);
     CHECK_CONTAINS(text,
-                   "weir_window,channel=c0,device=p,rule=minute count=4i,mean=3,std=2,min=1,max=5,length_us=60000000i,"
-                   "partial=false,late=0i 1767225600000000000\n");
-    CHECK_CONTAINS(text, "weir_window,channel=c1,device=p,rule=minute count=4i,");
+                   "weir_window,channel=c0,device=p,rule=minute count=4i,mean=3,std=2,min=1,max=5,p50=");
+    CHECK_CONTAINS(text, ",length_us=60000000i,partial=false,late=0i 1767225600000000000\n");
+    CHECK_CONTAINS(text, "weir_window,channel=c1,device=p,rule=minute count=4i,mean=3,std=2,min=1,max=5,length_us=");
     CHECK_CONTAINS(text, "partial=true,late=2i 1767225600000000000\n");
     CHECK_CONTAINS(text, "weir,channel=c0,device=p value=0.1 1767225601000000000\n");
+    batch_curated_named(&b.batch, "p", 2, 2); /* rules have changed what it is called */
+    text = lines_of(&b);
+    CHECK_CONTAINS(text, "weir_window,channel=pressure,device=p,rule=minute,unit=bar count=4i");
+    CHECK_CONTAINS(text, "weir,channel=pressure,device=p,unit=bar value=0.2 1767225602000000000\n");
     end(&b);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cloud-bridge/sinks/sinks.h"
+#include "core/sketch/sketch.h"
 #include "proto/block/block.h"
 #include "proto/wire/wire.h"
 #include "tests/support/check.h"
@@ -122,7 +123,19 @@ static BATCH_UNUSED void batch_describe(struct batch *b, const char *device, uin
     batch_add(b, device, 1, number, number, position);
 }
 
-/* The block that batch_block makes of this number, shaped: with a window over each of its channels. */
+/* Of 1, 2, 4, 5. */
+static BATCH_UNUSED void batch_sketch(struct buffer *out)
+{
+    const double values[] = {1, 2, 4, 5};
+    struct sketch sketch;
+    CHECK_OK(sketch_init(&sketch, 0.01));
+    CHECK_OK(sketch_add(&sketch, values, COUNT_OF(values)));
+    CHECK_OK(sketch_encode(&sketch, 1024, out));
+    sketch_deinit(&sketch);
+}
+
+/* The block that batch_block makes of this number, shaped: with a window over each of its channels, the first one of a rule
+ * with quantiles. */
 static BATCH_UNUSED void batch_curated(struct batch *b, const char *device, uint64_t number, uint64_t position)
 {
     const int64_t values[] = {(int64_t)number, 10};
@@ -146,6 +159,10 @@ static BATCH_UNUSED void batch_curated(struct batch *b, const char *device, uint
     first.min = 1;
     first.max = 5;
     Weir__V1__Window second = first;
+    BUFFER(sketch, 1024);
+    batch_sketch(&sketch);
+    first.sketch.data = sketch.ptr;
+    first.sketch.len = sketch.len;
     second.channel = 1;
     second.partial = true;
     second.late = 2;
@@ -156,6 +173,49 @@ static BATCH_UNUSED void batch_curated(struct batch *b, const char *device, uint
     curated.block = &block;
     curated.n_window = 2;
     curated.window = windows;
+    Weir__V1__Record record = WEIR__V1__RECORD__INIT;
+    record.kind_case = WEIR__V1__RECORD__KIND_CURATED;
+    record.curated = &curated;
+    batch_pack(b, &record);
+    batch_add(b, device, 1, number, number, position);
+}
+
+/* batch_curated, with the names of batch_describe in the record itself: rules have just changed them. */
+static BATCH_UNUSED void batch_curated_named(struct batch *b, const char *device, uint64_t number, uint64_t position)
+{
+    struct batch names;
+    struct arena arena;
+    Weir__V1__Record *curated, *describe;
+    CHECK_OK(arena_init(&arena, WIRE_ARENA_BYTES));
+    batch_begin(&names);
+    batch_curated(&names, device, number, position);
+    batch_describe(&names, device, number, position);
+    CHECK_OK(wire_record_unpack(names.items[0].forward.record, &arena, &curated));
+    CHECK_OK(wire_record_unpack(names.items[1].forward.record, &arena, &describe));
+    curated->curated->describe = describe->describe;
+    batch_pack(b, curated);
+    batch_add(b, device, 1, number, number, position);
+    batch_end(&names);
+    arena_deinit(&arena);
+}
+
+/* Two samples of two channels, of which a rule has left one value: 2.5 of the second channel. */
+static BATCH_UNUSED void batch_thinned(struct batch *b, const char *device, uint64_t number, uint64_t position)
+{
+    const int64_t values[] = {BLOCK_MISSING, BLOCK_MISSING, BLOCK_MISSING, 5};
+    const double resolutions[] = {0.1, 0.5};
+    BUFFER(columns, 1024);
+    CHECK_OK(block_encode(values, resolutions, 2, 2, &columns));
+    Weir__V1__Block block = WEIR__V1__BLOCK__INIT;
+    block.set = 7;
+    block.wall_us = BATCH_WALL_US + number * 1000000;
+    block.samples = 2;
+    block.period_us = 250000;
+    block.columns.data = columns.ptr;
+    block.columns.len = columns.len;
+    Weir__V1__Curated curated = WEIR__V1__CURATED__INIT;
+    curated.set = 7;
+    curated.block = &block;
     Weir__V1__Record record = WEIR__V1__RECORD__INIT;
     record.kind_case = WEIR__V1__RECORD__KIND_CURATED;
     record.curated = &curated;

@@ -22,6 +22,8 @@ struct fake {
     bool leaves;    /* is away after it has refused something */
     bool is_other;  /* another process than before */
     uint64_t picky; /* the number that it can never take, 0 = none */
+    bool picks_gaps; /* not even a gap in its place */
+    bool takes_none; /* it can take nothing but gaps */
     uint64_t epoch[INBOX_LANES], position[INBOX_LANES];
     uint64_t mark;
     char text[8192]; /* "1 2 gap3:dead_letter 4 again3 " */
@@ -58,6 +60,9 @@ static void fake_take(struct fake *f, const struct sink_item *item)
 {
     const struct wire_forward *w = &item->forward;
     char part[80];
+    if (w->first > w->last) {
+        return;
+    }
     if (w->last <= f->mark && !item->replay) {
         return;
     }
@@ -82,11 +87,17 @@ static enum err fake_write(void *self, const struct sink_batch *batch, struct fa
     }
     for (size_t i = 0; i < batch->count; i++) {
         sink_reader_read(&f->reader, batch->items[i].forward.record);
-        if (f->picky != 0 && batch->items[i].forward.first == f->picky && f->reader.kind != SINK_GAP) {
+        const struct wire_forward *w = &batch->items[i].forward;
+        bool is_gap = f->reader.kind == SINK_GAP;
+        if (w->first <= w->last && ((f->picky != 0 && w->first == f->picky && (!is_gap || f->picks_gaps)) ||
+                                    (f->takes_none && !is_gap))) {
             sink_refuse(batch, i, "the fake dislikes it");
-            f->away = f->leaves;
-            return ERR_UNSUPPORTED;
         }
+    }
+    if (batch->refusals != NULL && batch->refusals->count > 0) {
+        batch->refusals->none_taken = f->takes_none;
+        f->away = f->leaves;
+        return ERR_UNSUPPORTED;
     }
     for (size_t i = 0; i < batch->count; i++) {
         fake_take(f, &batch->items[i]);

@@ -164,9 +164,9 @@ static void rows_of_each_kind_stand_in_files_of_their_own(void **state)
     CHECK_INT(files, 1);
     CHECK_STR(rows(r, "windows_", NULL),
               "pump-7,2026-01-01T00:00:00.000000Z,60000000,pressure,bar,minute,4,3,2,1,5,0,0,0000000000000abc,"
-              "0000000000000abd,6|"
+              "0000000000000abd,6,1.9807201947470996,5,5|"
               "pump-7,2026-01-01T00:00:00.000000Z,60000000,\"flow \"\"raw\"\"\",,minute,4,3,2,1,5,1,2,0000000000000abc,"
-              "0000000000000abd,6");
+              "0000000000000abd,6,,,");
     CHECK_STR(rows(r, "records_", NULL),
               "pump-7,0000000000000abc,1,1,alarm,event,,gw,2026-01-01T00:00:00.000000Z|"
               "pump-7,0000000000000abd,1,1,bulk,describe,,gw,2026-01-01T00:00:00.000000Z|"
@@ -177,6 +177,17 @@ static void rows_of_each_kind_stand_in_files_of_their_own(void **state)
     snprintf(path, sizeof(path), "%s/events_bridge1_0000000000000100-000000000001-000000000001_0000000000000101-"
              "000000000001-000000000004.csv", r->path);
     CHECK_INT(access(path, F_OK), 0);
+}
+
+static void a_curated_record_that_brings_names_is_named(void **state)
+{
+    struct rig *r = *state;
+    batch_curated_named(&r->b, "pump-7", 6, 4);
+    batch_write(&r->b, &r->sink);
+    close_sink(r);
+    CHECK_STR(rows(r, "readings_", NULL),
+              "pump-7,2026-01-01T00:00:06.000000Z,pressure,0.6,bar,unsynced,0000000000000abd,6|"
+              "pump-7,2026-01-01T00:00:06.000000Z,\"flow \"\"raw\"\"\",5,,unsynced,0000000000000abd,6");
 }
 
 static void a_text_with_line_ends_stays_one_field(void **state)
@@ -229,6 +240,28 @@ static void a_crash_keeps_what_was_committed_and_no_more(void **state)
     blocks(r, 3, 6); /* what is there is offered again */
     close_sink(r);
     CHECK_STR(numbers(r), "1 2 3 4 5 6");
+}
+
+static void a_file_that_an_earlier_version_began_gets_no_rows_of_other_columns(void **state)
+{
+    struct rig *r = *state;
+    char command[400];
+    unsigned files;
+    batch_curated(&r->b, "pump-7", 1, 1);
+    batch_write(&r->b, &r->sink);
+    crash(r);
+    snprintf(command, sizeof(command), "sed -i 's/,p50,p95,p99$/,old,old,old/' %s/.windows.part", r->path);
+    CHECK_INT(system(command), 0);
+    open_sink(r);
+    CHECK(rows(r, "windows_", &files)[0] != '\0');
+    CHECK_INT(files, 1);
+    again(r);
+    batch_curated(&r->b, "pump-7", 2, 2);
+    batch_write(&r->b, &r->sink);
+    close_sink(r);
+    rows(r, "windows_", &files);
+    CHECK_INT(files, 2);
+    CHECK_STR(numbers(r), "1 2");
 }
 
 static void a_crash_while_files_are_renamed_is_finished(void **state)
@@ -363,10 +396,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rows_of_each_kind_stand_in_files_of_their_own, start, end),
+        cmocka_unit_test_setup_teardown(a_curated_record_that_brings_names_is_named, start, end),
         cmocka_unit_test_setup_teardown(a_text_with_line_ends_stays_one_field, start, end),
         cmocka_unit_test(names_are_read_back_and_foreign_ones_are_not),
         cmocka_unit_test_setup_teardown(a_crash_keeps_what_was_committed_and_no_more, start, end),
         cmocka_unit_test_setup_teardown(a_crash_while_files_are_renamed_is_finished, start, end),
+        cmocka_unit_test_setup_teardown(a_file_that_an_earlier_version_began_gets_no_rows_of_other_columns, start, end),
         cmocka_unit_test_setup_teardown(files_are_closed_by_size_by_age_and_by_a_new_epoch, start, end),
         cmocka_unit_test_setup_teardown(rows_without_a_position_never_replace_a_file, start, end),
         cmocka_unit_test_setup_teardown(without_its_journal_the_newest_name_says_how_far_it_is, start, end),

@@ -126,8 +126,10 @@ static void beyond_the_bound_the_oldest_go_and_are_counted_for_ever(void **state
     CHECK(dead_count(d.dead, NULL) < 11);
     CHECK_INT(dead_count(d.dead, NULL) + dead_dropped(d.dead), 20);
     uint64_t dropped = dead_dropped(d.dead);
+    CHECK_INT(dead_dropped_lately(d.dead), dropped);
     reopen(&d);
     CHECK_INT(dead_dropped(d.dead), dropped);
+    CHECK_INT(dead_dropped_lately(d.dead), 0);
     CHECK_INT(dead_count(d.dead, NULL) + dropped, 20);
     drain_end(&d);
 }

@@ -117,6 +117,52 @@ static void what_it_can_never_take_becomes_a_letter_and_a_gap_and_blocks_nothing
     drain_end(&d);
 }
 
+static void where_even_the_gap_is_refused_the_letter_stands_alone(void **state)
+{
+    (void)state;
+    struct drain d;
+    struct sinks_stats stats;
+    drain_begin(&d, 1, 8 << 20);
+    d.fakes[0].picky = 2;
+    d.fakes[0].picks_gaps = true;
+    drain_start(&d);
+    drain_add(&d, 4, 10);
+    drain_run(&d, SECOND_US);
+    CHECK_STR(d.fakes[0].text, "1 3 4 ");
+    CHECK_INT(dead_count(d.dead, "s0"), 1);
+    drain_stats(&d, 0, &stats);
+    CHECK(!stats.failing);
+    CHECK_INT(stats.refused, 1);
+    CHECK_INT(spool_trimmed(d.spools[1]), 4);
+    drain_end(&d);
+}
+
+static void a_sink_that_takes_nothing_fills_the_letters_slowly_and_goes_on(void **state)
+{
+    (void)state;
+    struct drain d;
+    struct sinks_stats stats;
+    drain_begin(&d, 1, 8 << 20);
+    d.fakes[0].takes_none = true;
+    drain_start(&d);
+    drain_add(&d, 200, 10);
+    drain_run(&d, 500 * MS_US);
+    CHECK_INT(dead_count(d.dead, "s0"), SINK_REFUSALS_MAX);
+    drain_stats(&d, 0, &stats);
+    CHECK(stats.failing);
+    CHECK_CONTAINS(stats.last_error, "takes nothing, all goes to the dead letters: the fake dislikes it");
+    drain_run(&d, SECOND_US);
+    CHECK_INT(dead_count(d.dead, "s0"), 2 * SINK_REFUSALS_MAX);
+    d.fakes[0].takes_none = false; /* mended in time */
+    drain_run(&d, 2 * SECOND_US);
+    CHECK_INT(dead_count(d.dead, "s0"), 2 * SINK_REFUSALS_MAX);
+    CHECK_CONTAINS(d.fakes[0].text, "gap128-128:dead_letter 129 130 ");
+    drain_stats(&d, 0, &stats);
+    CHECK(!stats.failing);
+    CHECK_INT(spool_trimmed(d.spools[1]), 200);
+    drain_end(&d);
+}
+
 static void a_crash_between_letter_and_sink_keeps_one_letter(void **state)
 {
     (void)state;
@@ -269,6 +315,8 @@ int main(void)
         cmocka_unit_test(a_position_beyond_what_the_store_had_is_not_believed_in_a_later_life_either),
         cmocka_unit_test(what_it_can_never_take_becomes_a_letter_and_a_gap_and_blocks_nothing),
         cmocka_unit_test(a_crash_between_letter_and_sink_keeps_one_letter),
+        cmocka_unit_test(where_even_the_gap_is_refused_the_letter_stands_alone),
+        cmocka_unit_test(a_sink_that_takes_nothing_fills_the_letters_slowly_and_goes_on),
         cmocka_unit_test(a_letter_that_is_replayed_is_taken_and_goes_or_is_refused_and_stays),
         cmocka_unit_test(what_settles_late_is_kept_until_the_server_was_seen_alive_and_comes_again_when_not),
         cmocka_unit_test(for_a_sink_that_is_away_too_long_the_oldest_go_and_are_declared_when_it_is_back),

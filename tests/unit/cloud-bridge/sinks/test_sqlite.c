@@ -173,6 +173,8 @@ static void every_kind_of_record_has_its_table(void **state)
     CHECK_STR(ask(r, "select device, uptime_s, rss_bytes from healths"), "pump-7|60|4096");
     CHECK_STR(ask(r, "select device, first, last, reason from gaps"), "pump-7|2|5|overflow");
     CHECK_STR(ask(r, "select first, last, rule, rule_version from suppressed_range"), "6|9|deadband|3");
+    CHECK_STR(ask(r, "select device, epoch, lane, first, last, rule, version from suppressed"),
+              "pump-7|0000000000000abd|1|6|9|deadband|3");
     CHECK_STR(ask(r, "select first, schema, hex(record) from unread order by first"),
               "10|99|0863A206036E6577;11|0|FFFF");
     CHECK_STR(ask(r, "select device, epoch, lane, hwm, top, records, readings, gaps, suppressed from streams"
@@ -199,8 +201,25 @@ static void a_curated_record_has_its_rows_and_its_windows(void **state)
               "0000000000000abc|2;"
               "2026-01-01T00:00:00.000Z|60.0|flow \"raw\"||minute|4|3.0|2.0|1.0|5.0|3.46410161513775|1|2|"
               "0000000000000abc|2");
+    CHECK_STR(ask(r, "select channel, round(p50, 1), p95 between 4.95 and 5, p99 <= max from windows order by channel desc"),
+              "pressure|2.0|1|1;flow \"raw\"|-|-|-");
     CHECK_STR(ask(r, "select kind, ts, readings from records where first = 2"),
               "curated|2026-01-01T00:00:00.000Z|2");
+}
+
+static void a_curated_record_that_brings_names_is_named(void **state)
+{
+    struct rig *r = *state;
+    batch_curated_named(&r->b, "pump-7", 2, 2);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select channel, unit, value from readings order by channel"),
+              "flow \"raw\"||5.0;pressure|bar|0.2");
+    CHECK_STR(ask(r, "select distinct channel, unit from windows order by channel"), "flow \"raw\"|;pressure|bar");
+    CHECK_STR(ask(r, "select number, config from description"), "2|0000000000c0ffee");
+    again(r);
+    batch_curated_named(&r->b, "pump-7", 2, 2);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select count(*) from description"), "1");
 }
 
 static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
@@ -219,7 +238,44 @@ static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
     batch_curated(&r->b, "pump-7", 2, 2);
     batch_write(&r->b, &r->sink);
     CHECK_STR(ask(r, "select count(*) from windows"), "2");
+    CHECK_STR(ask(r, "select count(*) from windows where p50 is not null"), "1");
     CHECK_STR(ask(r, "select hwm, records from streams"), "2|2");
+}
+
+static void a_database_of_the_second_version_gets_quantiles_for_what_comes(void **state)
+{
+    struct rig *r = *state;
+    sqlite3 *db = NULL;
+    batch_curated(&r->b, "pump-7", 1, 1);
+    batch_suppressed(&r->b, "pump-7", 2, 5, 2);
+    batch_write(&r->b, &r->sink);
+    close_sink(r);
+    CHECK_INT(sqlite3_open(r->path, &db), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(db,
+                           "drop view suppressed; drop view windows; alter table \"window\" drop column p50;"
+                           "alter table \"window\" drop column p95; alter table \"window\" drop column p99;"
+                           "create view windows as select 1 from \"window\" w; pragma user_version = 2",
+                           NULL, NULL, NULL),
+              SQLITE_OK);
+    sqlite3_close(db);
+    open_sink(r);
+    again(r);
+    batch_curated(&r->b, "pump-7", 6, 3);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select number, channel, round(p50, 1) from windows where channel = 'c0' order by number"),
+              "1|c0|-;6|c0|2.0");
+    CHECK_STR(ask(r, "select device, first, last from suppressed"), "pump-7|2|5");
+}
+
+static void readings_are_counted_as_the_rows_that_are_there(void **state)
+{
+    struct rig *r = *state;
+    batch_thinned(&r->b, "pump-7", 1, 1);
+    batch_block(&r->b, "pump-7", 2, 2);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select first, readings from records order by first"), "1|1;2|3");
+    CHECK_STR(ask(r, "select readings from streams"), "4");
+    CHECK_STR(ask(r, "select count(*) from readings"), "4");
 }
 
 static void a_batch_written_again_changes_nothing(void **state)
@@ -563,7 +619,7 @@ static void a_tail_begins_with_the_newest_and_follows_without_a_hole(void **stat
     batch_write(&r->b, &r->sink);
     CHECK_OK(sink_sqlite_reader_open(r->path, &reader, NULL));
     const char *text = tail(reader, -1, 2);
-    CHECK(rows_of(text) >= 1);
+    CHECK_INT(rows_of(text), 2);
     CHECK_CONTAINS(text, "\"ts\":\"2026-01-01T00:00:03.250Z\",\"channel\":\"pressure\",\"value\":0.4,\"unit\":\"bar\","
                          "\"epoch\":\"0000000000000abd\",\"number\":3}");
     int64_t row = last_row(text);
@@ -580,6 +636,30 @@ static void a_tail_begins_with_the_newest_and_follows_without_a_hole(void **stat
     CHECK_OK(sink_sqlite_tail_json(reader, "nobody", -1, 10, &out));
     buffer_put_u8(&out, 0);
     CHECK_STR((const char *)out.ptr, "{\"readings\":[]}");
+    sink_sqlite_reader_free(reader);
+}
+
+static void a_tail_of_what_rules_left_has_as_many_readings_as_were_asked_for(void **state)
+{
+    struct rig *r = *state;
+    struct sink_sqlite_reader *reader = NULL;
+    sqlite3 *db = NULL;
+    batch_describe(&r->b, "pump-7", 1, 1);
+    for (uint64_t number = 2; number <= 9; number++) {
+        batch_thinned(&r->b, "pump-7", number, number);
+    }
+    batch_write(&r->b, &r->sink);
+    CHECK_OK(sink_sqlite_reader_open(r->path, &reader, NULL));
+    for (unsigned pass = 0; pass < 2; pass++) {
+        CHECK_INT(rows_of(tail(reader, -1, 1)), 1);
+        CHECK_INT(rows_of(tail(reader, -1, 3)), 3);
+        CHECK_INT(rows_of(tail(reader, -1, 100)), 8);
+        CHECK_CONTAINS(tail(reader, -1, 1), "\"value\":2.5,\"unit\":\"\",\"epoch\":\"0000000000000abd\",\"number\":9}");
+        /* once more as an earlier version has counted: what is missing too */
+        CHECK_INT(sqlite3_open(r->path, &db), SQLITE_OK);
+        CHECK_INT(sqlite3_exec(db, "update record set readings = 4 where kind = 'curated'", NULL, NULL, NULL), SQLITE_OK);
+        sqlite3_close(db);
+    }
     sink_sqlite_reader_free(reader);
 }
 
@@ -632,6 +712,9 @@ int main(void)
         TEST(the_query_of_a_device_in_order_of_time_needs_no_sort),
         TEST(every_kind_of_record_has_its_table),
         TEST(a_curated_record_has_its_rows_and_its_windows),
+        TEST(a_curated_record_that_brings_names_is_named),
+        TEST(a_database_of_the_second_version_gets_quantiles_for_what_comes),
+        TEST(readings_are_counted_as_the_rows_that_are_there),
         TEST(a_database_of_the_first_version_is_brought_up_to_date),
         TEST(a_batch_written_again_changes_nothing),
         TEST(a_mark_that_was_set_back_by_hand_doubles_nothing),
@@ -647,6 +730,7 @@ int main(void)
         TEST(a_database_that_is_removed_is_noticed_and_a_new_one_shows_the_jump),
         TEST(a_database_that_is_replaced_is_noticed_and_the_other_one_is_continued),
         TEST(the_ledger_is_bounded_and_of_one_device_if_asked),
+        TEST(a_tail_of_what_rules_left_has_as_many_readings_as_were_asked_for),
         TEST(a_tail_begins_with_the_newest_and_follows_without_a_hole),
         TEST(a_database_of_another_program_or_a_later_version_is_refused),
         TEST(a_file_that_is_no_database_is_refused_with_its_name),

@@ -246,6 +246,20 @@ static void a_signal_becomes_an_event(void **state)
     CHECK_INT(calls, SIGUSR1 + SIGHUP);
 }
 
+static void a_signal_that_is_held_waits_for_the_loop_instead_of_ending_the_program(void **state)
+{
+    (void)state;
+    loop_hold_signal(SIGUSR2);
+    kill(getpid(), SIGUSR2);
+    CHECK_INT(calls, 0);
+    CHECK_OK(loop_on_signal(loop, SIGUSR2, on_signal, NULL));
+    run();
+    CHECK_INT(calls, SIGUSR2);
+    loop_free(take(loop)); /* nor does it end one that is closing */
+    kill(getpid(), SIGUSR2);
+    CHECK_INT(calls, SIGUSR2);
+}
+
 static void a_stop_before_the_run_ends_it_at_once_and_is_used_up(void **state)
 {
     (void)state;
@@ -404,6 +418,7 @@ int main(void)
         TEST(a_timer_set_during_the_run_overtakes_a_longer_sleep_and_is_never_early),
         TEST(a_timer_that_is_moved_back_and_forth_fires_once_at_its_last_place),
         TEST(a_signal_becomes_an_event),
+        TEST(a_signal_that_is_held_waits_for_the_loop_instead_of_ending_the_program),
         TEST(a_stop_before_the_run_ends_it_at_once_and_is_used_up),
         TEST(calls_from_other_threads_arrive_on_the_loop_each_threads_in_order),
         TEST(a_posted_call_may_post_again),

@@ -429,6 +429,39 @@ static void the_flags_reach_into_sections(void **state)
     CHECK_INT(command(&settings, (const char *const[]){"weir-test", "--rules", "x", NULL}), OPTIONS_BAD);
 }
 
+/* Whoever checks together sees a number as it was written, and says nothing where something could not be understood. */
+static enum err check_beside(const void *arg, struct buffer *found)
+{
+    const struct settings *s = arg;
+    const struct rule *rules = s->rules.items;
+    for (size_t i = 0; i < s->rules.count; i++) {
+        buffer_printf(found, "rules.%s.mode: depth is %lld\n", s->rules.names[i], (long long)rules[i].depth);
+        buffer_printf(found, "rules.%s.clock.depth: again\n", s->rules.names[i]);
+    }
+    return ERR_RANGE;
+}
+
+static void a_check_that_can_is_asked_beside_other_mistakes(void **state)
+{
+    (void)state;
+    struct settings into = {0};
+    const struct options_program p = {.name = "weir-test", .summary = "tests", .table = TABLE, .checks_all = true,
+                                      .settings_size = sizeof(into), .check = check_beside};
+    CLEANUP(reading_deinit) struct reading r;
+    buffer_reset(&problems);
+    CHECK_OK(reading_init(&r, &p, "plant.yaml", &into, &problems));
+    r.text = slice_str("rules:\n  a: {when: x, clock.depth: 70}\n  b: {when: x, clock.depth: seven}\n  c: {wen: x}\n");
+    CHECK_ERR(reading_run(&r, NULL, 0), ERR_RANGE);
+    buffer_put_u8(&problems, 0);
+    CHECK_CONTAINS(said(), "rules.a.clock.depth: \"70\" is outside 0..9");
+    CHECK_CONTAINS(said(), "rules.b.clock.depth: \"seven\" is not a whole number");
+    CHECK_CONTAINS(said(), "rules.c.wen: unknown setting");
+    CHECK_CONTAINS(said(), "rules.a.mode: depth is 70\n");
+    CHECK(strstr(said(), "again") == NULL);
+    CHECK(strstr(said(), "rules.b.mode") == NULL && strstr(said(), "rules.c.mode") == NULL);
+    CHECK(into.rules.count == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -450,6 +483,7 @@ int main(void)
         TEST(a_live_row_makes_every_setting_in_it_live),
         TEST(each_setting_in_force_is_told_by_its_full_name),
         TEST(the_flags_reach_into_sections),
+        TEST(a_check_that_can_is_asked_beside_other_mistakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

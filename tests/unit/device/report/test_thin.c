@@ -170,6 +170,31 @@ static void other_rules_declare_what_the_old_ones_took_under_the_old_version(voi
     ruling_free(&b);
 }
 
+static void what_rules_held_back_until_others_came_is_delivered_and_not_counted_as_taken(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(4 << 20);
+    struct ruling a = ruling_new("rules: {door: {do: swinging-door, abs: 400000}}\n");
+    struct ruling b = ruling_new("rules: {last: {do: downsample, every: 3s, by: last}}\n");
+    rig->options.report.curate = a.curate;
+    rig_start(rig);
+    for (int i = 0; i < 6; i++) {
+        rig_run(rig, 10 * SECOND_US + SECOND_US / 2);
+        CHECK_OK(report_set_curate(agent_report(rig->agent), i % 2 == 0 ? b.curate : a.curate));
+    }
+    rig_run(rig, 30 * SECOND_US);
+    agent_stop(rig->agent);
+    rig_drain(rig, MINUTE_US);
+    struct rig_stream *s = rig_current(rig, 1);
+    rig_expect_whole(s);
+    uint64_t taken = declared(s, "door", rules_version(a.rules)) + declared(s, "last", rules_version(b.rules));
+    CHECK(taken > 20);
+    CHECK_INT(delivered(s) + taken, rig_stats(rig).samples * CHANNELS);
+    rig_free(rig);
+    ruling_free(&a);
+    ruling_free(&b);
+}
+
 static void a_dropped_channel_is_gone_from_description_blocks_and_events(void **state)
 {
     (void)state;
@@ -251,6 +276,7 @@ int main(void)
         cmocka_unit_test(a_block_of_which_nothing_is_left_costs_no_number),
         cmocka_unit_test(blocks_that_rules_leave_alone_go_as_they_are_and_name_the_rules_by_their_set),
         cmocka_unit_test(other_rules_declare_what_the_old_ones_took_under_the_old_version),
+        cmocka_unit_test(what_rules_held_back_until_others_came_is_delivered_and_not_counted_as_taken),
         cmocka_unit_test(a_dropped_channel_is_gone_from_description_blocks_and_events),
         cmocka_unit_test(a_crash_takes_only_counts_that_were_not_declared_yet),
         cmocka_unit_test(a_door_and_a_downsample_fit_into_the_room_for_records),

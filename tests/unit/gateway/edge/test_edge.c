@@ -366,6 +366,15 @@ static void a_new_metric_is_born_before_its_data_and_before_older_deaths(void **
     pump();
     CHECK_STR(by_name(next("spBv1.0/plant/DBIRTH/gw1/a"), "x")->properties->values[0]->string_value, "Pa");
     nothing_more();
+    edge_metric_forget(f.edge, x);
+    pump();
+    CHECK(by_name(next("spBv1.0/plant/DBIRTH/gw1/a"), "x")->is_null);
+    edge_metric_forget(f.edge, x); /* it is told */
+    pump();
+    nothing_more();
+    value(x, 5, 30); /* equal to the one before, and yet told */
+    pump();
+    CHECK(next("spBv1.0/plant/DDATA/gw1/a")->payload->metrics[0]->double_value == 5);
     end();
 }
 

@@ -271,6 +271,35 @@ static void the_status_names_the_link_that_is_down(void **state)
     CHECK_CONTAINS(why, "plant");
 }
 
+static void the_status_says_what_was_read_again_and_is_not_in_force(void **state)
+{
+    struct rig *r = *state;
+    char why[200];
+    start_gateway(r, true);
+    run(r, 5 * SECOND_US);
+    gateway_tell_reload(r->gateway, "rules not taken: rules.yaml:1:2: no");
+    CHECK_STR(state_of(r, why), "degraded");
+    CHECK_STR(why, "rules not taken: rules.yaml:1:2: no");
+    gateway_tell_reload(r->gateway, NULL);
+    CHECK_STR(state_of(r, why), "ok");
+}
+
+static void every_key_of_the_status_stands_once(void **state)
+{
+    struct rig *r = *state;
+    start_gateway(r, true);
+    run(r, 5 * SECOND_US);
+    cJSON *json = json_of(r, gateway_status_json), *uplink = cJSON_GetObjectItem(json, "uplink"), *one, *other;
+    CHECK(cJSON_HasObjectItem(uplink, "budget") && cJSON_HasObjectItem(uplink, "bill"));
+    cJSON_ArrayForEach(one, uplink)
+    {
+        for (other = one->next; other != NULL; other = other->next) {
+            CHECK(strcmp(one->string, other->string) != 0);
+        }
+    }
+    cJSON_Delete(json);
+}
+
 static void the_status_says_that_the_store_takes_nothing_and_forgets_it_when_it_does(void **state)
 {
     struct rig *r = *state;
@@ -450,6 +479,8 @@ int main(void)
         TEST(without_a_parent_records_stay_and_a_full_store_pushes_back),
         TEST(the_parents_nonsense_is_counted_and_ignored),
         TEST(options_that_do_not_go_together_are_refused),
+        TEST(the_status_says_what_was_read_again_and_is_not_in_force),
+        TEST(every_key_of_the_status_stands_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

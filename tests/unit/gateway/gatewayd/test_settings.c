@@ -10,7 +10,7 @@
 
 #define HEAD "site: s\nid: g1\nbroker: {host: h, insecure: true}\nstore: {path: st, size: 8MiB}\n"
 
-static char path[64];
+static char path[64], rules_path[80];
 static struct settings settings;
 static struct buffer problems;
 
@@ -103,6 +103,30 @@ static void the_link_costs_what_tls_does_where_a_parent_speaks_it(void **state)
     CHECK(rules.tls);
 }
 
+/* What starts is what was checked: the file of rules is read for --check as well, but not for a reload, which judges it
+ * on its own. */
+static void rules_are_checked_with_the_key_that_they_need(void **state)
+{
+    (void)state;
+    char text[300];
+    struct settings fresh = {0};
+    FILE *out = fopen(rules_path, "w");
+    CHECK(out != NULL && fputs("rules:\n  calm: {do: deadband, abs: 1}\n  badge: {do: hash}\n", out) >= 0 && fclose(out) == 0);
+    snprintf(text, sizeof(text), "parent: {host: p, id: a, insecure: true}\nrules:\n  file: %s\n", rules_path);
+    CHECK_CONTAINS(read_text(text), ":7:9: rules.file: ");
+    CHECK_CONTAINS((const char *)problems.ptr, ".yaml.rules:3:15: rules.badge.do: hash needs the plant's key, and the gateway's "
+                                               "rules.key names none\n");
+    BUFFER(none, 4096);
+    CHECK_OK(options_load(&settings_reload_program, path, NULL, 0, &fresh, &none));
+    options_free(&settings_reload_program, &fresh);
+    snprintf(text, sizeof(text), "parent: {host: p, id: a, insecure: true}\nrules: {file: %s, key: %s}\n", rules_path, path);
+    CHECK_STR(read_text(text), "");
+    out = fopen(rules_path, "w");
+    CHECK(out != NULL && fputs("rules: {calm: {do: deadband}, c: {do: capture}}\n", out) >= 0 && fclose(out) == 0);
+    CHECK_CONTAINS(read_text(text), "rules.calm.abs: deadband needs abs or percent");
+    CHECK_CONTAINS((const char *)problems.ptr, "rules.c.do: capture needs above or below");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,11 +135,14 @@ int main(void)
         cmocka_unit_test(a_gateway_is_not_its_own_parent),
         cmocka_unit_test(mistakes_in_further_parents_are_named),
         cmocka_unit_test(the_link_costs_what_tls_does_where_a_parent_speaks_it),
+        cmocka_unit_test(rules_are_checked_with_the_key_that_they_need),
     };
     snprintf(path, sizeof(path), "/tmp/weir-gateway-settings-%d.yaml", (int)getpid());
+    snprintf(rules_path, sizeof(rules_path), "%s.rules", path);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     options_free(&settings_program, &settings);
     buffer_deinit(&problems);
     (void)unlink(path);
+    (void)unlink(rules_path);
     return failed;
 }

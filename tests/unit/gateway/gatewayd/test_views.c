@@ -218,6 +218,30 @@ static void after_a_start_what_is_new_is_described_though_the_description_was_se
     CHECK_INT(told(f).undescribed, 0);
 }
 
+static void names_that_came_with_a_block_are_kept_without_its_values(void **state)
+{
+    struct fixture *f = *state;
+    (void)a_life_before(f);
+    double v = 7;
+    uint32_t set = records_redescribed(&f->records, "flow:m3/h", 1, &v, (uint64_t)loop_wall_us(f->loop));
+    append(f, "pump-7");
+    commit(f);
+    kick(f);
+    CHECK_INT(told(f).values, 2);
+    commit(f); /* what is kept goes into the batch in hand */
+    restart(f);
+    CHECK_INT(told(f).values, 0); /* neither from the table nor from what the spool still has */
+    CHECK_OK(spool_trim(f->spools[BULK], batch(f), f->number));
+    commit(f);
+    restart(f);
+    CHECK_INT(told(f).values, 0);
+    value(f, "pump-7", set, 2.5);
+    commit(f);
+    kick(f);
+    CHECK_INT(told(f).values, 1);
+    CHECK_INT(told(f).undescribed, 0);
+}
+
 static void what_a_life_before_has_told_is_not_told_again(void **state)
 {
     struct fixture *f = *state;
@@ -346,6 +370,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_durable_is_told_and_what_is_not_is_not, start, end),
         cmocka_unit_test_setup_teardown(
             after_a_start_what_is_new_is_described_though_the_description_was_sent_and_trimmed, start, end),
+        cmocka_unit_test_setup_teardown(names_that_came_with_a_block_are_kept_without_its_values, start, end),
         cmocka_unit_test_setup_teardown(what_a_life_before_has_told_is_not_told_again, start, end),
         cmocka_unit_test_setup_teardown(a_description_that_did_not_reach_the_table_is_found_where_it_was_durable, start,
                                         end),

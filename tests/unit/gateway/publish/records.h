@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/sketch/sketch.h"
 #include "proto/block/block.h"
 #include "proto/wire/wire.h"
 
@@ -103,6 +104,34 @@ __attribute__((unused)) static void records_block(struct records *r, uint32_t se
     records_pack(r, &record);
 }
 
+/* What rules that have just changed leave of a block: the names that it has now, and one row. values NULL: names alone. */
+__attribute__((unused)) static uint32_t records_redescribed(struct records *r, const char *names, size_t channels,
+                                                            const double *values, uint64_t wall_us)
+{
+    BUFFER(columns, 1 << 20);
+    struct slice message;
+    uint32_t set = records_describe(r, names, 0);
+    CHECK(wire_record_describe(buffer_slice(&r->bytes), &message));
+    Weir__V1__Block b = WEIR__V1__BLOCK__INIT;
+    Weir__V1__Curated c = WEIR__V1__CURATED__INIT;
+    Weir__V1__Record record = WEIR__V1__RECORD__INIT;
+    c.describe = weir__v1__describe__unpack(NULL, message.len, message.ptr);
+    if (values != NULL) {
+        records_columns(&columns, channels, 1, values);
+        b.set = set;
+        b.wall_us = wall_us;
+        b.samples = 1;
+        b.quality = WEIR__V1__CLOCK_QUALITY__NTP;
+        b.columns = (ProtobufCBinaryData){.data = columns.ptr, .len = columns.len};
+        c.block = &b;
+    }
+    record.kind_case = WEIR__V1__RECORD__KIND_CURATED;
+    record.curated = &c;
+    records_pack(r, &record);
+    weir__v1__describe__free_unpacked(c.describe, NULL);
+    return set;
+}
+
 __attribute__((unused)) static void records_window(struct records *r, uint32_t set, uint32_t channel, const char *rule,
                                                    uint64_t start_us, uint64_t count, double mean, const char *capture)
 {
@@ -119,6 +148,17 @@ __attribute__((unused)) static void records_window(struct records *r, uint32_t s
     w.m2 = 4.0 * (double)(count - 1);
     w.min = mean - 1;
     w.max = mean + 1;
+    BUFFER(bytes, 1024);
+    if (count == 5) { /* of a rule with quantiles */
+        const double values[] = {mean - 1, mean - 1, mean, mean, mean + 1};
+        struct sketch sketch;
+        CHECK_OK(sketch_init(&sketch, 0.01));
+        CHECK_OK(sketch_add(&sketch, values, count));
+        CHECK_OK(sketch_encode(&sketch, 1024, &bytes));
+        sketch_deinit(&sketch);
+        w.sketch.data = bytes.ptr;
+        w.sketch.len = bytes.len;
+    }
     c.set = set;
     c.window = windows;
     c.n_window = 1;

@@ -27,7 +27,8 @@ static void names_become_levels(void **state)
     check_slug("\xff\xfe", "__");
     check_slug("21\xc2\xb0\xf0\x9f\x98\x80", "21\xc2\xb0\xf0\x9f\x98\x80");
     /* what Unicode keeps for no character: a broker ends the session over it */
-    check_slug("a\xef\xb7\x90" "b\xef\xb7\xaf" "c\xef\xbf\xbe" "d\xef\xbf\xbf" "e\xf0\x9f\xbf\xbf" "f\xf4\x8f\xbf\xbe", "a_b_c_d_e_f_");
+    check_slug("a\xef\xb7\x90" "b\xef\xb7\xaf" "c\xef\xbf\xbe" "d\xef\xbf\xbf", "a_b_c_d_");
+    check_slug("e\xf0\x9f\xbf\xbf" "f\xf4\x8f\xbf\xbe", "e_f_");
     check_slug("\xef\xb7\x8f\xef\xb7\xb0\xef\xbf\xbd", "\xef\xb7\x8f\xef\xb7\xb0\xef\xbf\xbd");
     char slug[WIRE_NAME_MAX + 1];
     char name[2 * WIRE_NAME_MAX];

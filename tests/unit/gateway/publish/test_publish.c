@@ -70,7 +70,7 @@ static void listen(const char *filter)
 static void begin(const struct publish_options *more, const char *filter)
 {
     struct publish_options o = *more;
-    f = (struct fixture){0};
+    memset(&f, 0, sizeof(f)); /* larger than the stack */
     CHECK_OK(loop_world_new(1, &f.world));
     CHECK_OK(bus_hub_new(f.world, &f.hub));
     CHECK_OK(loop_new_virtual(f.world, &f.loop));
@@ -246,6 +246,9 @@ static void windows_stand_below_their_channel(void **state)
     CHECK(cJSON_GetObjectItem(j, "value")->valuedouble == 7.5);
     CHECK(cJSON_GetObjectItem(j, "count")->valuedouble == 5 && cJSON_GetObjectItem(j, "std")->valuedouble == 2);
     CHECK(cJSON_GetObjectItem(j, "min")->valuedouble == 6.5 && cJSON_GetObjectItem(j, "max")->valuedouble == 8.5);
+    CHECK(fabs(cJSON_GetObjectItem(j, "p50")->valuedouble - 7.5) < 0.08);
+    CHECK(fabs(cJSON_GetObjectItem(j, "p95")->valuedouble - 8.5) < 0.09);
+    CHECK(cJSON_GetObjectItem(j, "p99")->valuedouble <= 8.5);
     CHECK(cJSON_GetObjectItem(j, "length")->valuedouble == 60000);
     CHECK(cJSON_IsFalse(cJSON_GetObjectItem(j, "partial")));
     CHECK_STR(cJSON_GetObjectItem(j, "unit")->valuestring, "l/min");
@@ -260,7 +263,7 @@ static void windows_stand_below_their_channel(void **state)
 static void protobuf_says_the_same(void **state)
 {
     (void)state;
-    begin(&(struct publish_options){.topic = UNS, .form = PUBLISH_PROTOBUF}, "hall/wet/l1/pump/+");
+    begin(&(struct publish_options){.topic = UNS, .form = PUBLISH_PROTOBUF}, "hall/wet/l1/pump/#");
     uint32_t set = describe("pump", "flow:l/min,temp");
     row("pump", set, 1.5, 2);
     run(SECOND_US);
@@ -270,6 +273,22 @@ static void protobuf_says_the_same(void **state)
     CHECK(v != NULL && v->value == 1.5 && v->epoch == RECORDS_EPOCH && v->number == 2 && v->model == 0xaf);
     CHECK_STR(v->unit, "l/min");
     CHECK(v->window == NULL);
+    weir__plant__v1__value__free_unpacked(v, NULL);
+    records_window(&f.records, set, 0, "minute", 60 * SECOND_US, 5, 7.5, "");
+    give("pump", wall());
+    records_window(&f.records, set, 0, "hour", 60 * SECOND_US, 4, 7.5, "");
+    give("pump", wall());
+    run(SECOND_US);
+    h = last_on("hall/wet/l1/pump/flow/minute");
+    CHECK(h != NULL);
+    v = weir__plant__v1__value__unpack(NULL, h->len, h->payload);
+    CHECK(v != NULL && v->window != NULL && v->window->count == 5 && v->window->quantiles != NULL);
+    CHECK(fabs(v->window->quantiles->p50 - 7.5) < 0.08 && v->window->quantiles->p99 <= 8.5);
+    weir__plant__v1__value__free_unpacked(v, NULL);
+    h = last_on("hall/wet/l1/pump/flow/hour");
+    CHECK(h != NULL);
+    v = weir__plant__v1__value__unpack(NULL, h->len, h->payload);
+    CHECK(v != NULL && v->window != NULL && v->window->count == 4 && v->window->quantiles == NULL);
     weir__plant__v1__value__free_unpacked(v, NULL);
     end();
 }
@@ -359,6 +378,62 @@ static void a_broker_that_has_forgotten_everything_is_told_anew(void **state)
     CHECK_CONTAINS(text_on("hall/wet/l1/pump/flow"), "\"value\":1");
     CHECK_STR(text_on("hall/wet/l1/pump/state"), "online");
     CHECK_STR(text_on("hall/wet/l1/gw1/state"), "online");
+    end();
+}
+
+static void what_the_device_is_described_without_is_cleared_and_comes_back_with_a_value(void **state)
+{
+    (void)state;
+    begin(&(struct publish_options){.topic = UNS, .interval_us = SECOND_US}, "#");
+    uint32_t set = describe("pump", "flow:l/min,badge");
+    row("pump", set, 1, 4711);
+    records_window(&f.records, set, 1, "minute", 60 * SECOND_US, 5, 7.5, "");
+    give("pump", wall());
+    run(2 * SECOND_US);
+    CHECK(last_on("hall/wet/l1/pump/badge")->len > 0 && last_on("hall/wet/l1/pump/badge/minute")->len > 0);
+    (void)records_redescribed(&f.records, "flow:m3/h", 1, (const double[]){3}, wall());
+    give("pump", wall());
+    records_window(&f.records, set, 1, "minute", 120 * SECOND_US, 5, 7.5, ""); /* closed under the rules before */
+    give("pump", wall());
+    run(2 * SECOND_US);
+    CHECK_INT(last_on("hall/wet/l1/pump/badge")->len, 0);
+    CHECK_INT(last_on("hall/wet/l1/pump/badge/minute")->len, 0);
+    CHECK_CONTAINS(text_on("hall/wet/l1/pump/flow"), "\"value\":3,\"unit\":\"m3/h\"");
+    bus_free(f.ear);
+    f.count = 0;
+    listen("#");
+    run(SECOND_US);
+    CHECK(last_on("hall/wet/l1/pump/badge") == NULL && last_on("hall/wet/l1/pump/badge/minute") == NULL);
+    CHECK(last_on("hall/wet/l1/pump/flow") != NULL);
+    (void)records_redescribed(&f.records, "flow:l/min,badge", 2, (const double[]){5, 4712}, wall());
+    give("pump", wall());
+    run(2 * SECOND_US);
+    CHECK_CONTAINS(text_on("hall/wet/l1/pump/badge"), "\"value\":4712");
+    CHECK_CONTAINS(text_on("hall/wet/l1/pump/flow"), "\"value\":5,\"unit\":\"l/min\"");
+    CHECK(last_on("hall/wet/l1/pump/badge/minute") == NULL);
+    struct publish_stats stats;
+    publish_stats(f.publish, &stats);
+    CHECK_INT(stats.cleared, 2);
+    CHECK_INT(stats.undescribed, 0);
+    end();
+}
+
+static void what_was_cleared_is_cleared_again_on_a_new_session(void **state)
+{
+    (void)state;
+    begin(&(struct publish_options){.topic = UNS}, "#");
+    uint32_t set = describe("pump", "flow,badge");
+    row("pump", set, 1, 4711);
+    run(SECOND_US);
+    (void)records_redescribed(&f.records, "flow", 1, NULL, 0); /* names alone: nothing else was left */
+    give("pump", wall());
+    run(SECOND_US);
+    CHECK_INT(last_on("hall/wet/l1/pump/badge")->len, 0);
+    struct publish_stats stats;
+    bus_hub_restart(f.hub, SECOND_US);
+    run(MINUTE_US);
+    publish_stats(f.publish, &stats);
+    CHECK_INT(stats.cleared, 2);
     end();
 }
 
@@ -643,6 +718,8 @@ int main(void)
         cmocka_unit_test(blocks_without_names_and_broken_records_are_counted_and_left_out),
         cmocka_unit_test(bounds_hold),
         cmocka_unit_test(a_broker_that_has_forgotten_everything_is_told_anew),
+        cmocka_unit_test(what_the_device_is_described_without_is_cleared_and_comes_back_with_a_value),
+        cmocka_unit_test(what_was_cleared_is_cleared_again_on_a_new_session),
         cmocka_unit_test(whoever_goes_is_said_to_be_offline),
         cmocka_unit_test(a_session_that_takes_nothing_holds_nothing_up),
         cmocka_unit_test(records_for_which_there_is_no_time_are_passed_over_but_descriptions_are_read),

@@ -159,6 +159,10 @@ static void read_up(struct rig *r, struct slice record)
     } else if (up->kind_case == WEIR__V1__RECORD__KIND_DESCRIBE) {
         read_describe(r, up->describe);
     } else if (up->kind_case == WEIR__V1__RECORD__KIND_CURATED) {
+        if (up->curated->describe != NULL) {
+            read_describe(r, up->curated->describe);
+            r->told++;
+        }
         for (size_t i = 0; i < up->curated->n_window; i++) {
             read_window(r, up->curated->set, up->curated->window[i]);
         }

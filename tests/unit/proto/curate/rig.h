@@ -63,6 +63,7 @@ struct rig {
     double out_resolution[BLOCK_CHANNELS_MAX];
     size_t out_channels;
     uint32_t out_set;
+    size_t told; /* descriptions that came within a Curated */
 };
 
 void rig_start(struct rig *r, const char *rules);

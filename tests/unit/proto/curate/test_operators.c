@@ -191,6 +191,8 @@ static void a_downsample_lets_one_value_stand_for_a_while(void **state)
     RUN("rules: {d: {do: downsample, every: 5s, by: min}}", v, {{0, 1}, {7, 0}});
     RUN("rules: {d: {do: downsample, every: 5s, by: max}}", v, {{3, 9}, {8, 7}});
     RUN("rules: {d: {do: downsample, every: 5s, by: mean}}", v, {{0, 3.8}, {5, 4.5}});
+    const double sparse[] = {NAN, NAN, 4, 6, NAN, NAN, 1, 3, NAN, NAN, 9};
+    RUN("rules: {d: {do: downsample, every: 5s, by: mean}}", sparse, {{2, 5}, {6, 2}}); /* never before the first value */
 }
 
 static void rules_apply_in_the_order_of_the_file(void **state)

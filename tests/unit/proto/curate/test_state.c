@@ -5,6 +5,8 @@
  */
 #include "tests/unit/proto/curate/rig.h"
 
+#include "core/base/cursor.h"
+
 #define S SECOND_US
 #define T0 (INT64_C(1600000020) * S)
 
@@ -82,6 +84,133 @@ static void new_rules_hide_what_the_old_ones_still_held(void **state)
     CHECK_INT(r.window_count, 0);
     CHECK_INT(r.reading_count, before + 3);
     CHECK(r.readings[before].v == 0);
+    rig_stop(&r);
+}
+
+static const char plain[] = "rules: {x: {channels: c, do: range, max: 1000}}";
+static const char other_face[] = "rules: {d: {channels: a, do: drop},"
+                                 " k: {channels: b, do: convert, factor: 2, unit: kPa}}";
+
+static void a_description_that_new_rules_change_goes_with_the_next_record_and_once(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_start(&r, plain);
+    rig_describe(&r, "a,b,c");
+    rig_block(&r, T0, S, 1, (const double[]){1, 2, 3});
+    CHECK_INT(r.outcome, CURATE_KEPT);
+    rig_change(&r, other_face);
+    rig_block(&r, T0 + S, S, 1, (const double[]){1, 2, 3});
+    CHECK_INT(r.told, 1);
+    CHECK(r.out_channels == 2 && r.out_set != r.set);
+    CHECK_STR(r.names[0], "b");
+    CHECK_STR(r.units[0], "kPa");
+    CHECK_INT(rig_channel(&r, 0, t, v), 2);
+    CHECK(v[1] == 4);
+    rig_block(&r, T0 + 2 * S, S, 1, (const double[]){1, 2, 3});
+    CHECK_INT(r.told, 1);
+    rig_describe(&r, "a,b,c"); /* a boot: told by the device's own record */
+    rig_block(&r, T0 + 3 * S, S, 1, (const double[]){1, 2, 3});
+    CHECK_INT(r.told, 1);
+    rig_stop(&r);
+}
+
+static void back_to_the_devices_own_description_it_is_told_before_blocks_pass_as_they_came(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_start(&r, other_face); /* so nobody above has ever seen the device's own */
+    rig_describe(&r, "a,b,c");
+    rig_block(&r, T0, S, 1, (const double[]){1, 2, 3});
+    rig_change(&r, "rules: {}");
+    rig_block(&r, T0 + S, S, 1, (const double[]){1, 2, 3});
+    CHECK_INT(r.outcome, CURATE_SHAPED);
+    CHECK_INT(r.told, 1);
+    CHECK(r.out_channels == 3 && r.out_set == r.set);
+    CHECK_INT(r.reading_count, 5);
+    rig_block(&r, T0 + 2 * S, S, 1, (const double[]){1, 2, 3});
+    CHECK_INT(r.outcome, CURATE_KEPT);
+    rig_stop(&r);
+}
+
+static void a_description_goes_alone_where_nothing_else_is_left(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_start(&r, plain);
+    rig_describe(&r, "a,b,c");
+    rig_change(&r, "rules: {d: {do: drop}}");
+    rig_block(&r, T0, S, 1, (const double[]){1, 2, 3});
+    CHECK_INT(r.outcome, CURATE_SHAPED);
+    CHECK(r.told == 1 && r.out_channels == 0 && r.reading_count == 0);
+    rig_block(&r, T0 + S, S, 1, (const double[]){1, 2, 3});
+    CHECK_INT(r.outcome, CURATE_DROPPED);
+    rig_stop(&r);
+}
+
+static void rules_further_up_learn_the_description_and_tell_their_own(void **state)
+{
+    (void)state;
+    struct rig low, up;
+    rig_start(&low, "rules: {w: {channels: b, do: window, length: 60s}}");
+    rig_start(&up, "rules: {m: {channels: b, do: convert, factor: 10, unit: mPa}}");
+    rig_describe(&low, "a,b,c");
+    uint32_t before = low.out_set;
+    rig_record(&up, buffer_slice(&low.last));
+    uint32_t up_before = up.out_set;
+    rig_block(&low, T0, S, 2, (const double[]){1, 1, 2, 2, 3, 3});
+    rig_change(&low, other_face);
+    rig_block(&low, T0 + 2 * S, S, 1, (const double[]){1, 2, 3});
+    CHECK(low.window_count == 1 && low.windows[0].set == before && low.told == 1);
+    rig_record(&up, buffer_slice(&low.last));
+    CHECK_INT(up.told, 1);
+    CHECK(up.out_set != low.out_set && up.out_channels == 2);
+    CHECK_STR(up.names[0], "b");
+    CHECK_STR(up.units[0], "mPa");
+    CHECK_INT(rig_channel(&up, 0, t, v), 1);
+    CHECK(v[0] == 40);
+    CHECK(up.window_count == 1 && up.windows[0].set == up_before && up.windows[0].m.mean == 20);
+    rig_block(&low, T0 + 3 * S, S, 1, (const double[]){1, 2, 3});
+    rig_record(&up, buffer_slice(&low.last));
+    CHECK(up.told == 1 && rig_channel(&up, 0, t, v) == 2 && v[1] == 40);
+    rig_change(&low, "rules: {}"); /* and back, without windows */
+    rig_block(&low, T0 + 4 * S, S, 1, (const double[]){1, 2, 3});
+    rig_record(&up, buffer_slice(&low.last));
+    CHECK(up.told == 2 && up.out_channels == 3);
+    CHECK(rig_channel(&up, 1, t, v) == 3 && v[2] == 20); /* behind two of c, which stood there before */
+    rig_stop(&low);
+    rig_stop(&up);
+}
+
+/* A state of version 1 has no told: the description goes up again rather than never. */
+static void a_state_of_the_version_before_is_taken_and_told_once_more(void **state)
+{
+    (void)state;
+    enum { HEAD = 10, TOLD = 4 };
+    struct rig r;
+    struct curate_stream *stream = NULL;
+    struct curate_result result;
+    rig_start(&r, other_face);
+    rig_describe(&r, "a,b,c");
+    BUFFER(now, 1 << 16);
+    CHECK_OK(curate_stream_encode(r.stream, &now));
+    struct cursor c = cursor_of(slice_of(now.ptr + HEAD, now.len - HEAD));
+    uint64_t len = cursor_varint(&c);
+    (void)cursor_bytes(&c, len);
+    (void)cursor_u32le(&c);
+    size_t at = now.len - cursor_left(&c);
+    memmove(now.ptr + at, now.ptr + at + TOLD, now.len - at - TOLD);
+    now.len -= TOLD;
+    now.ptr[0] = 1;
+    CHECK_OK(curate_stream_new(r.other, "pump-7", buffer_slice(&now), &stream));
+    rig_block(&r, T0, S, 1, (const double[]){1, 2, 3});
+    CHECK_INT(r.told, 0);
+    struct slice within;
+    CHECK_OK(curate_record(r.other, stream, buffer_slice(&r.in), &result));
+    CHECK(wire_record_describe(result.record, &within));
+    CHECK_OK(curate_record(r.other, stream, buffer_slice(&r.in), &result));
+    CHECK(!wire_record_describe(result.record, &within));
+    curate_stream_free(stream);
     rig_stop(&r);
 }
 
@@ -227,6 +356,11 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(new_rules_close_windows_and_let_go_what_was_held),
         cmocka_unit_test(new_rules_hide_what_the_old_ones_still_held),
+        cmocka_unit_test(a_description_that_new_rules_change_goes_with_the_next_record_and_once),
+        cmocka_unit_test(back_to_the_devices_own_description_it_is_told_before_blocks_pass_as_they_came),
+        cmocka_unit_test(a_description_goes_alone_where_nothing_else_is_left),
+        cmocka_unit_test(rules_further_up_learn_the_description_and_tell_their_own),
+        cmocka_unit_test(a_state_of_the_version_before_is_taken_and_told_once_more),
         cmocka_unit_test(a_state_holds_what_it_says_and_no_more),
         cmocka_unit_test(bad_bytes_are_refused_or_harmless),
         cmocka_unit_test(a_mean_of_a_time_that_no_reading_has_is_refused),

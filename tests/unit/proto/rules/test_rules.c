@@ -110,6 +110,65 @@ static void mistakes_are_named_with_their_place(void **state)
     REFUSED("rules: [1, 2]\n", "rules");
 }
 
+static void a_value_out_of_range_hides_no_other_mistake(void **state)
+{
+    (void)state;
+    REFUSED("rules:\n"
+            "  a: {do: deadband, percent: 400}\n"
+            "  b: {do: capture, before: 3d, faster: 2, every: 1s}\n"
+            "  c: {do: capture, above: 1, every: 1us}\n"
+            "  d: {do: downsample, evry: 1s}\n",
+            ":2:30: rules.a.percent: \"400\" is outside 0..100");
+    CHECK_CONTAINS(problems, ":3:28: rules.b.before: ");
+    CHECK_CONTAINS(problems, ":3:11: rules.b.do: capture needs above or below");
+    CHECK_CONTAINS(problems, ":3:50: rules.b.every: says how fast a second time");
+    CHECK_CONTAINS(problems, ":4:37: rules.c.every: a device samples every 1ms at most");
+    CHECK_CONTAINS(problems, ":5:23: rules.d.evry: unknown setting");
+    CHECK(strstr(problems, "needs abs") == NULL);           /* 400 percent is a distance */
+    CHECK(strstr(problems, "how long one value") == NULL);  /* evry was meant for it */
+}
+
+static void a_hash_needs_a_key(void **state)
+{
+    (void)state;
+    struct rules *rules = load("rules:\n  calm: {do: deadband, abs: 1}\n  badge: {do: hash}\n");
+    CHECK(rules != NULL);
+    rules_free(rules);
+    rules = NULL;
+    BUFFER(out, 4096);
+    CHECK_INT(rules_load_keyless(path, &rules, &out), ERR_RANGE);
+    buffer_put_u8(&out, 0);
+    CHECK_CONTAINS((const char *)out.ptr, ":3:15: rules.badge.do: hash needs the plant's key");
+    CHECK(strstr((const char *)out.ptr, "calm") == NULL);
+}
+
+/* Every kind has its help, and each of its settings is one that a rule of that kind may have. */
+static void the_kinds_tell_their_settings(void **state)
+{
+    (void)state;
+    const struct option *row;
+    size_t settings = 0;
+    for (enum rule_kind kind = 0; kind < RULE_KINDS; kind++) {
+        CHECK(strlen(rule_kind_help(kind)) > 10);
+        for (size_t i = 0; (row = rule_kind_setting(kind, i)) != NULL; i++, settings++) {
+            char text[200];
+            const char *value = row->type == OPTION_ENUM       ? strchr(row->words, '|') + 1
+                                : row->type == OPTION_LIST     ? "[0.5]"
+                                : row->type == OPTION_DURATION ? "7s"
+                                                               : "7";
+            snprintf(text, sizeof(text), "rules: {a: {do: %s, %s: %.*s}}\n", rule_kind_name(kind), row->name,
+                     (int)strcspn(value, "|"), value);
+            rules_free(load(text));
+            CHECK(strstr(problems, "has no meaning") == NULL && strstr(problems, "unknown") == NULL);
+        }
+    }
+    CHECK(settings > 30);
+    CHECK_STR(rule_kind_setting(RULE_KINDS, 2)->name, "do");
+    CHECK(rule_kind_setting(RULE_KINDS, 3) == NULL);
+    CHECK_STR(rule_kind_setting(RULE_DEADBAND, 1)->name, "percent");
+    CHECK(rule_kind_setting(RULE_DROP, 0) == NULL);
+}
+
 static void a_merge_does_not_wait_for_itself(void **state)
 {
     (void)state;
@@ -253,6 +312,9 @@ int main(void)
         cmocka_unit_test(rules_keep_their_order_and_their_settings),
         cmocka_unit_test(the_version_is_that_of_the_meaning),
         cmocka_unit_test(mistakes_are_named_with_their_place),
+        cmocka_unit_test(a_value_out_of_range_hides_no_other_mistake),
+        cmocka_unit_test(a_hash_needs_a_key),
+        cmocka_unit_test(the_kinds_tell_their_settings),
         cmocka_unit_test(a_merge_does_not_wait_for_itself),
         cmocka_unit_test(what_is_just_possible_is_taken),
         cmocka_unit_test(every_mistake_is_told_at_once),

@@ -104,6 +104,7 @@ static void choose(struct sample *s, Weir__V1__Record__KindCase kind)
     case WEIR__V1__RECORD__KIND_CURATED:
         s->record.curated = &s->curated;
         s->curated.block = &s->block;
+        s->curated.describe = &s->describe;
         break;
     default: break;
     }
@@ -287,7 +288,11 @@ static void health_and_descriptions_are_held_to_their_limits(void **state)
     REFUSED(CURATED, s.bands[2] = NAN, ERR_RANGE, "curated.window");
     REFUSED(CURATED, s.window.n_band = WIRE_BANDS_MAX + 1, ERR_RANGE, "curated.window");
     REFUSED(CURATED, s.curated.n_window = WIRE_WINDOWS_MAX + 1, ERR_RANGE, "curated.window");
-    REFUSED(CURATED, (s.curated.n_window = 0, s.curated.block = NULL), ERR_RANGE, "curated");
+    REFUSED(CURATED, (s.curated.n_window = 0, s.curated.block = NULL, s.curated.describe = NULL), ERR_RANGE, "curated");
+    REFUSED(CURATED, s.describe.set = 0, ERR_RANGE, "describe.set");
+    REFUSED(CURATED, s.channel.resolution = NAN, ERR_RANGE, "describe.channel");
+    REFUSED(CURATED, s.channel.name = empty, ERR_RANGE, "describe.channel");
+    REFUSED(CURATED, s.describe.n_channel = BLOCK_CHANNELS_MAX + 1, ERR_RANGE, "describe.channel");
     ACCEPTED(DESCRIBE, s.describe.n_channel = BLOCK_CHANNELS_MAX);
 }
 
@@ -329,6 +334,49 @@ static void what_is_still_to_come_is_accepted_but_not_unpacked(void **state)
     CHECK_ERR(wire_record_check(slice_of("\x10\x01", 2), 1, 1, NULL), ERR_RANGE); /* schema 0 */
     CHECK_ERR(wire_record_check(slice_of(NULL, 0), 1, 1, NULL), ERR_RANGE);
     arena_deinit(&arena);
+}
+
+/* Schema 1, Curated of so many descriptions. */
+static void put_curated(const struct slice message, unsigned times, struct buffer *out)
+{
+    enum { SCHEMA = 1 << 3, CURATED = 16 << 3 | 2, DESCRIBE = 6 << 3 | 2 };
+    BUFFER(body, 4096);
+    for (unsigned i = 0; i < times; i++) {
+        buffer_put_u8(&body, DESCRIBE);
+        buffer_put_varint(&body, message.len);
+        buffer_put_slice(&body, message);
+    }
+    buffer_reset(out);
+    buffer_put_u8(out, SCHEMA);
+    buffer_put_u8(out, WIRE_SCHEMA);
+    buffer_put_varint(out, CURATED);
+    buffer_put_varint(out, body.len);
+    buffer_put_slice(out, buffer_slice(&body));
+}
+
+static void a_description_is_found_alone_and_within_what_rules_left(void **state)
+{
+    (void)state;
+    struct sample s;
+    struct slice alone, within;
+    uint8_t message[4096];
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        sample_init(&s);
+        choose(&s, kinds[i]);
+        bool has = kinds[i] == WEIR__V1__RECORD__KIND_DESCRIBE || kinds[i] == WEIR__V1__RECORD__KIND_CURATED;
+        CHECK_INT(wire_record_describe(slice_of(packed, weir__v1__record__pack(&s.record, packed)), &within), has);
+    }
+    alone = slice_of(message, weir__v1__describe__pack(&s.describe, message));
+    BUFFER(record, 8192);
+    put_curated(alone, 1, &record);
+    CHECK_OK(wire_record_check(buffer_slice(&record), 1, 1, NULL));
+    CHECK(wire_record_describe(buffer_slice(&record), &within) && slice_equal(alone, within));
+    record.len--;
+    CHECK(!wire_record_describe(buffer_slice(&record), &within));
+    const char *why = "";
+    put_curated(alone, 2, &record); /* protobuf would make one of both, with all their channels */
+    CHECK_ERR(wire_record_check(buffer_slice(&record), 1, 1, &why), ERR_MALFORMED);
+    CHECK_STR(why, "curated.describe");
 }
 
 static void two_kinds_in_one_record_are_malformed(void **state)
@@ -412,6 +460,7 @@ int main(void)
         cmocka_unit_test(health_and_descriptions_are_held_to_their_limits),
         cmocka_unit_test(numbers_and_span_must_agree),
         cmocka_unit_test(what_is_still_to_come_is_accepted_but_not_unpacked),
+        cmocka_unit_test(a_description_is_found_alone_and_within_what_rules_left),
         cmocka_unit_test(two_kinds_in_one_record_are_malformed),
         cmocka_unit_test(unpacking_stays_within_the_arena),
         cmocka_unit_test(a_gap_is_declared_with_its_range),
