@@ -27,9 +27,26 @@ enum err sketch_init(struct sketch *s, double error)
     return OK;
 }
 
+enum err sketch_init_fixed(struct sketch *s, double error, uint32_t *counts, uint32_t cap)
+{
+    TRY(sketch_init(s, error));
+    s->fixed = true;
+    s->side[0] = (struct sketch_side){.counts = counts, .cap = cap};
+    return OK;
+}
+
+void sketch_reset(struct sketch *s)
+{
+    s->side[0].used = s->side[1].used = 0;
+    s->zeros = s->count = 0;
+    s->folded = false;
+}
+
 void sketch_deinit(struct sketch *s)
 {
-    free(s->side[0].counts);
+    if (!s->fixed) {
+        free(s->side[0].counts);
+    }
     free(s->side[1].counts);
     *s = (struct sketch){0};
 }
@@ -115,8 +132,9 @@ static enum err cover(struct sketch *s, struct sketch_side *side, int32_t from, 
         int32_t last = side->first + (int32_t)side->used - 1;
         to = to > last ? to : last;
     }
-    if ((int64_t)to - from >= SKETCH_BUCKETS) {
-        from = to - SKETCH_BUCKETS + 1;
+    int64_t most = s->fixed ? side->cap : SKETCH_BUCKETS;
+    if ((int64_t)to - from >= most) {
+        from = (int32_t)(to - most + 1);
     }
     TRY(reserve(side, (uint32_t)(to - from) + 1));
     if (side->used == 0) {
@@ -158,6 +176,9 @@ enum err sketch_add(struct sketch *s, const double *values, size_t count)
             continue;
         }
         struct sketch_side *side = &s->side[values[i] < 0];
+        if (s->fixed && values[i] < 0) {
+            continue;
+        }
         int32_t bucket = bucket_of(s->scale, magnitude);
         uint32_t at = (uint32_t)bucket - (uint32_t)side->first;
         if (at < side->used && side->counts[at] != UINT32_MAX) {
@@ -173,6 +194,9 @@ enum err sketch_add(struct sketch *s, const double *values, size_t count)
 enum err sketch_merge(struct sketch *into, const struct sketch *from)
 {
     if (into->error != from->error) {
+        return ERR_RANGE;
+    }
+    if (into->fixed && from->side[1].used > 0) {
         return ERR_RANGE;
     }
     for (unsigned i = 0; i < 2; i++) { /* room first: nothing is added by halves */
@@ -224,4 +248,31 @@ double sketch_quantile(const struct sketch *s, double q)
         }
     }
     return positive->used > 0 ? bucket_value(s, positive->first + (int32_t)last) : 0;
+}
+
+/* ---- held against bins ---- */
+double sketch_stand_in(double error, double x)
+{
+    struct sketch s;
+    double magnitude = fabs(x);
+    if (sketch_init(&s, error) != OK || magnitude < FLOOR) {
+        return 0;
+    }
+    return copysign(bucket_value(&s, bucket_of(s.scale, magnitude)), x);
+}
+
+void sketch_histogram(const struct sketch *s, const double *edges, unsigned bins, uint64_t *ret_counts)
+{
+    memset(ret_counts, 0, bins * sizeof(*ret_counts));
+    for (unsigned k = 0; k < 3; k++) { /* zeros, positive, negative */
+        const struct sketch_side *side = k > 0 ? &s->side[k - 1] : NULL;
+        for (uint32_t i = 0; i < (side != NULL ? side->used : 1); i++) {
+            double x = side != NULL ? bucket_value(s, side->first + (int32_t)i) : 0;
+            unsigned bin = 0;
+            while (bin + 1 < bins && (k == 2 ? -x : x) >= edges[bin]) {
+                bin++;
+            }
+            ret_counts[bin] += side != NULL ? side->counts[i] : s->zeros;
+        }
+    }
 }
