@@ -36,6 +36,24 @@ enum err buffer_err(const struct buffer *b)
     return b->err;
 }
 
+struct slice buffer_line(const struct buffer *b)
+{
+    const uint8_t *end = b->len > 0 ? memchr(b->ptr, '\n', b->len) : NULL;
+    return slice_of(b->ptr, end != NULL ? (size_t)(end - b->ptr) : b->len);
+}
+
+const char *buffer_text(struct buffer *b)
+{
+    if (b->err == OK) {
+        buffer_put_u8(b, 0);
+    }
+    if (b->len == 0) {
+        return "";
+    }
+    b->ptr[b->len - 1] = 0;
+    return (const char *)b->ptr;
+}
+
 /* Makes room for len more bytes, doubling, never beyond max. */
 static bool reserve(struct buffer *b, size_t len)
 {

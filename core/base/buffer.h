@@ -17,6 +17,11 @@ struct buffer {
 };
 
 void buffer_init(struct buffer *b, size_t max);
+/* Over the caller's memory, which it never leaves: where there is no heap. Not for buffer_deinit. */
+static inline void buffer_init_over(struct buffer *b, void *memory, size_t len)
+{
+    *b = (struct buffer){.ptr = (uint8_t *)memory, .cap = len, .max = len};
+}
 void buffer_deinit(struct buffer *b);
 /* len = 0, error cleared, memory kept. */
 void buffer_reset(struct buffer *b);
@@ -26,6 +31,12 @@ static inline struct slice buffer_slice(const struct buffer *b)
 {
     return slice_of(b->ptr, b->len);
 }
+
+/* Its first line without the end of line: all of it where there is none. */
+struct slice buffer_line(const struct buffer *b);
+/* Ends it with a zero, so that it can be read as a string; where there is no room for one (an append has failed), its
+ * last byte becomes it. Borrowed; "" when it is empty. */
+const char *buffer_text(struct buffer *b);
 
 void buffer_put(struct buffer *b, const void *ptr, size_t len);
 /* Room for len bytes at the end, counted in len; NULL on failure. For encoders that write in place. */

@@ -33,6 +33,9 @@ DEFINE_CLEANUP(struct control_server, control_server_free)
 /* Decoded query parameter, or NULL. */
 const char *control_param(const struct control_request *request, const char *name);
 
+/* For a handler: makes {"error":text} the body, whatever was written to it, and returns status. */
+int control_error(struct buffer *body, int status, const char *text);
+
 /* Who asks, as the kernel knows it (SO_PEERCRED: as it was when the caller connected). ERR_IO when it does not say. */
 struct control_peer {
     uint32_t uid, gid;

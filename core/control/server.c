@@ -211,7 +211,7 @@ static const char *reason_of(int status)
     }
 }
 
-static void error_body(struct buffer *body, const char *text)
+int control_error(struct buffer *body, int status, const char *text)
 {
     struct json j;
     buffer_reset(body);
@@ -219,6 +219,7 @@ static void error_body(struct buffer *body, const char *text)
     json_object(&j, NULL);
     json_str(&j, "error", text);
     json_object_end(&j);
+    return status;
 }
 
 static void release_body(const void *data, size_t len, void *arg)
@@ -249,8 +250,7 @@ static void reply(struct evhttp_request *request, int status, struct buffer *bod
 static int serve(struct control_server *server, struct evhttp_request *request, struct buffer *body)
 {
     if (evhttp_request_get_command(request) != EVHTTP_REQ_GET) {
-        error_body(body, "only GET is answered here");
-        return 405;
+        return control_error(body, 405, "only GET is answered here");
     }
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
     const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
@@ -260,20 +260,17 @@ static int serve(struct control_server *server, struct evhttp_request *request, 
         route++;
     }
     if (route->path == NULL) {
-        error_body(body, "no such path");
-        return 404;
+        return control_error(body, 404, "no such path");
     }
     struct evkeyvalq params = {.tqh_first = NULL};
     if (evhttp_parse_query_str(query ? query : "", &params) != 0) {
-        error_body(body, "the query does not parse");
-        return 400;
+        return control_error(body, 400, "the query does not parse");
     }
     const struct control_request asked = {.params = &params, .http = request};
     int status = route->handle(server->arg, &asked, body);
     evhttp_clear_headers(&params);
     if (buffer_err(body) != OK) {
-        error_body(body, "the answer is too large; ask for one device");
-        return 503;
+        return control_error(body, 503, "the answer is too large; ask for one device");
     }
     return status;
 }

@@ -188,11 +188,11 @@ void daemon_watch_store(struct loop *loop, const struct store *store, const char
 
 void daemon_log_lines(enum log_level level, const char *text, struct buffer *lines)
 {
-    buffer_put_u8(lines, 0);
-    if (buffer_err(lines) != OK) {
+    char *save = NULL;
+    if (lines->len == 0) {
         return;
     }
-    char *save = NULL;
+    (void)buffer_text(lines); /* more than it holds: as far as it goes */
     for (char *line = strtok_r((char *)lines->ptr, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save)) {
         if (line[0] != ' ') {
             LOG_AT(level, text, KV_STR("what", line));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * daemon - what the main functions of the programs have in common: a broker's settings and the bus made of them, a
- * store opened with all it may have to say, word to the supervisor.
+ * store opened with all it may have to say, the life of the process until it is told to end, word to the supervisor.
  */
 #ifndef CORE_DAEMON_DAEMON_H
 #define CORE_DAEMON_DAEMON_H
@@ -83,9 +83,10 @@ struct daemon_store {
      .max = 1e6, .preset = "0s", .help = "Added to every commit: models a slow disk in benchmarks."}
 /* As daemon_broker_check: the key file. */
 enum err daemon_store_check(const struct daemon_store *settings, struct buffer *problems) MUST_CHECK;
-/* Opens key (if any) and store. owner names program and identity ("gateway gw1"); it is kept in the table meta_table of a
- * new store, and a store of another owner is ERR_CONFLICT: its records would go out under a wrong name. A store that did not verify was set aside: logged with the copy's name, which is also
- * written to ret_quarantined (NULL, or PATH_MAX bytes; empty when there was none). */
+/* Opens key (if any) and store. owner names program and identity ("gateway gw1"); it is kept in the table meta_table of
+ * a new store, and a store of another owner is ERR_CONFLICT: its records would go out under a wrong name. A store that
+ * did not verify was set aside: logged with the copy's name, which is also written to ret_quarantined (NULL, or PATH_MAX
+ * bytes; empty when there was none). */
 enum err daemon_store_open(struct loop *loop, const struct daemon_store *settings, const char *const *tables,
                            unsigned table_count, unsigned meta_table, const char *owner, struct store **ret_store,
                            struct crypt_aead **ret_aead, char *ret_quarantined, struct fault *reterr) MUST_CHECK;
@@ -94,9 +95,42 @@ enum err daemon_store_open(struct loop *loop, const struct daemon_store *setting
  * the caller's and begins as false. */
 void daemon_watch_store(struct loop *loop, const struct store *store, const char *path, bool *told);
 
-/* Logs a text of several lines (problems of a configuration, a reload's report) line by line, without the quoted lines of the
- * file. Consumes lines. */
+/* Logs a text of several lines (problems of a configuration, a reload's report) line by line, without the quoted lines
+ * of the file. Consumes lines. */
 void daemon_log_lines(enum log_level level, const char *text, struct buffer *lines);
+
+/* ---- the life of a process that has a store ----
+ *
+ *   begin --> run --SIGTERM, SIGINT--> stop(), then every 5 ms: stopped()? --yes, or after 10 s--> run returns OK
+ *              | '--SIGHUP--> reload()
+ *              '-- every 250 ms: failure(), or a store that is broken --> run returns ERR_IO; else watch()
+ *
+ * All on the loop. Zeroed, and filled by the owner up to `arg`. */
+struct daemon_life_ops {
+    const char *(*failure)(void *arg); /* why the program cannot go on; NULL = it can */
+    void (*stop)(void *arg);
+    bool (*stopped)(void *arg);
+    void (*watch)(void *arg); /* what else cannot be waited for by an event; may be NULL */
+    void (*reload)(void *arg, int signo);
+};
+struct daemon_life {
+    const char *program; /* as in its log lines; borrowed, as all of these */
+    const struct daemon_life_ops *ops;
+    struct loop *loop;
+    const struct store *store;
+    const char *store_path;
+    void *arg; /* of ops */
+    struct loop_timer watch;
+    int64_t stop_by_us; /* 0 = not stopping */
+    bool told_store;    /* that it takes no commits */
+    bool failed;
+};
+/* Takes the signals and begins to watch. ERR_NOMEM, ERR_IO. */
+enum err daemon_life_begin(struct daemon_life *life) MUST_CHECK;
+/* Tells the supervisor that it is ready, runs the loop to the end. ERR_IO: something failed, and was logged. */
+enum err daemon_life_run(struct daemon_life *life) MUST_CHECK;
+/* Also of one that was not begun. Before the loop is freed. */
+void daemon_life_end(struct daemon_life *life);
 
 /* Tells systemd (sd_notify(3)): "READY=1", "STOPPING=1", "RELOADING=1". Nothing without NOTIFY_SOCKET. */
 void daemon_notify(const char *state);

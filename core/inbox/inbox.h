@@ -15,9 +15,9 @@
  *
  * Answers after a commit: one per stream touched, ACCEPT or, if frames did not join on or found no room meanwhile,
  * HOLE or FULL, with the new hwm. An ACCEPT in lane 1 that covers only frames to which an answer may wait (window.h:
- * patience) is put off until one does not, or for 100 to 125 ms. At once: DUPLICATE (when durable; else the commit answers), HOLE (when nothing is
- * pending), NEED_HELLO, STALE, REFUSED, FULL: the same answer to the same boot at most once in 5 ms. A frame whose
- * sender or numbers are not even well formed is REFUSED likewise.
+ * patience) is put off until one does not, or for 100 to 125 ms. At once: DUPLICATE (when durable; else the commit
+ * answers), HOLE (when nothing is pending), NEED_HELLO, STALE, REFUSED, FULL: the same answer to the same boot at most
+ * once in 5 ms. A frame whose sender or numbers are not even well formed is REFUSED likewise.
  *
  * ROLLED_BACK is answered only when the closed state is durable. The answer makes the sender begin a new epoch with
  * what is above hwm; were the stream open again after a crash of ours, late frames of the old epoch would deliver
@@ -40,6 +40,7 @@
 #define CORE_INBOX_INBOX_H
 
 #include "core/base/base.h"
+#include "core/base/json.h"
 #include "core/loop/loop.h"
 #include "core/spool/spool.h"
 #include "core/store/store.h"
@@ -116,6 +117,8 @@ void inbox_note(struct inbox *inbox, uint64_t gaps, uint64_t suppressed);
  * commit soon. */
 struct store_batch *inbox_batch(struct inbox *inbox);
 void inbox_stats(const struct inbox *inbox, struct inbox_stats *ret_stats);
+/* What an operator counts by, into the object that j is in: "entries" to "failed_commits". */
+void inbox_counters_json(const struct inbox_stats *stats, struct json *j);
 /* NULL when unknown. Borrowed until the next inbox_frame. hwm is durable. */
 const struct window_stream *inbox_stream(struct inbox *inbox, const char *sender, uint64_t epoch);
 void inbox_foreach_stream(struct inbox *inbox,

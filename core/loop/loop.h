@@ -108,6 +108,11 @@ DEFINE_CLEANUP(struct loop_worker, loop_worker_free)
 /* work runs on the worker's thread (virtual: at once, on the loop's), done on the loop, in order. Data is moved: until
  * done the loop does not touch what work uses. ERR_NOMEM. */
 enum err loop_offload(struct loop_worker *w, void (*work)(void *arg), void (*done)(void *arg), void *arg) MUST_CHECK;
+/* For a job that may never return: waits at most patience_us for what is in hand or queued, then lets go of the
+ * worker. True: it is gone and no done will be called; should the job in hand return after all, `release` is called
+ * with its arg, on the worker's thread (virtual: at once), when the loop may be gone as well. What was queued behind it
+ * is dropped. False: no job is in hand, the worker is as it was; a done may still be on its way. */
+bool loop_worker_leave(struct loop_worker *w, int64_t patience_us, void (*release)(void *arg)) MUST_CHECK;
 /* Jobs whose done has not been called. */
 size_t loop_worker_pending(const struct loop_worker *w);
 

@@ -7,7 +7,8 @@
  *
  * Invariants: `jobs` holds every job whose done has not been called, and only the loop's thread touches it; a job's
  * post is linked in the worker's queue, in the loop's posts, or (while it runs) nowhere. loop_worker_free joins the
- * thread first, so whatever is still linked afterwards can be taken off.
+ * thread first, so whatever is still linked afterwards can be taken off. A worker that was let go belongs to its
+ * thread: `release` is set and read under `lock`, so a job either posts its end to the loop or is released, never both.
  */
 #include "core/loop/loop_internal.h"
 
@@ -34,10 +35,11 @@ struct loop_worker {
     bool threaded;
     int64_t latency_us, busy_until_us; /* no thread */
     pthread_t thread;                  /* the rest: thread */
-    pthread_mutex_t lock;              /* guards queue and stop */
+    pthread_mutex_t lock;              /* guards what follows */
     pthread_cond_t changed;
     struct link queue;
-    bool stop;
+    bool stop, busy;            /* busy: a job runs */
+    void (*release)(void *arg); /* NULL: the worker is the loop's */
 };
 
 static void finish(struct job *job)
@@ -60,6 +62,15 @@ static void on_timer(void *arg)
     finish(arg);
 }
 
+static void let_go(struct loop_worker *w, struct job *job)
+{
+    w->release(job->arg);
+    free(job);
+    pthread_cond_destroy(&w->changed);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
 static void *run_thread(void *arg)
 {
     struct loop_worker *w = arg;
@@ -71,10 +82,18 @@ static void *run_thread(void *arg)
         }
         struct job *job = container_of(container_of(w->queue.next, struct loop_post, link), struct job, post);
         link_remove(&job->post.link);
+        w->busy = true;
         pthread_mutex_unlock(&w->lock);
         job->work(job->arg);
-        real_queue(w->loop, &job->post);
         pthread_mutex_lock(&w->lock);
+        w->busy = false;
+        if (w->release != NULL) {
+            pthread_mutex_unlock(&w->lock);
+            let_go(w, job);
+            return NULL;
+        }
+        real_queue(w->loop, &job->post);
+        pthread_cond_broadcast(&w->changed);
     }
     pthread_mutex_unlock(&w->lock);
     return NULL;
@@ -136,7 +155,7 @@ static void stop_thread(struct loop_worker *w)
 {
     pthread_mutex_lock(&w->lock);
     w->stop = true;
-    pthread_cond_signal(&w->changed);
+    pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);
     pthread_cond_destroy(&w->changed);
@@ -165,6 +184,71 @@ void loop_worker_free(struct loop_worker *w)
     }
     w->loop->pending--;
     free(w);
+}
+
+/* Until nothing is in hand or queued, or the time is over. With the lock held. */
+static void await_idle(struct loop_worker *w, int64_t patience_us)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t ns = until.tv_nsec + patience_us % SECOND_US * 1000;
+    until.tv_sec += patience_us / SECOND_US + ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
+    while ((w->busy || !link_empty(&w->queue)) &&
+           pthread_cond_clockwait(&w->changed, &w->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT) {
+    }
+}
+
+/* But for the one in hand, the last that is left: that is its thread's from now on. */
+static void forget_jobs(struct loop_worker *w)
+{
+    while (!link_empty(&w->queue)) {
+        struct job *job = container_of(container_of(w->queue.next, struct loop_post, link), struct job, post);
+        link_remove(&job->post.link);
+        link_remove(&job->all);
+        free(job);
+    }
+    link_remove(w->jobs.prev);
+    pthread_mutex_lock(&w->loop->lock);
+    while (!link_empty(&w->jobs)) { /* they have ended; their done has not been called */
+        struct job *job = container_of(w->jobs.next, struct job, all);
+        link_remove(&job->all);
+        link_remove(&job->post.link);
+        free(job);
+    }
+    pthread_mutex_unlock(&w->loop->lock);
+}
+
+static void leave_virtual(struct loop_worker *w, void (*release)(void *arg))
+{
+    struct job *job = container_of(w->jobs.next, struct job, all);
+    void *arg = job->arg;
+    loop_worker_free(w); /* takes the job away */
+    release(arg);
+}
+
+bool loop_worker_leave(struct loop_worker *w, int64_t patience_us, void (*release)(void *arg))
+{
+    if (!w->threaded) {
+        bool pending = w->pending > 0;
+        if (pending) {
+            leave_virtual(w, release);
+        }
+        return pending;
+    }
+    pthread_mutex_lock(&w->lock);
+    await_idle(w, patience_us);
+    if (!w->busy) {
+        pthread_mutex_unlock(&w->lock);
+        return false;
+    }
+    struct loop *loop = w->loop;
+    pthread_detach(w->thread);
+    forget_jobs(w);
+    w->release = release;
+    pthread_mutex_unlock(&w->lock); /* the thread may free it from here on */
+    loop->pending--;
+    return true;
 }
 
 enum err loop_offload(struct loop_worker *w, void (*work)(void *arg), void (*done)(void *arg), void *arg)

@@ -263,6 +263,9 @@ static enum options_outcome read_settings(const struct options_program *program,
     if (err == OK) {
         err = reading_run(&r, started.sets, started.set_count);
     }
+    if (err == OK && mode == MODE_CHECK) {
+        err = reading_trial(&r);
+    }
     if (err != OK) {
         fprintf(stderr, "%.*s", (int)problems.len, problems.len > 0 ? (const char *)problems.ptr : "");
         if (started.path == NULL && !program->needs_no_file) {

@@ -424,14 +424,10 @@ static void report_check(struct reading *r, struct slice line)
     reading_problem(r, ERR_RANGE, NULL, at_line, at_column, "%.*s", (int)line.len, (const char *)line.ptr);
 }
 
-static void run_check(struct reading *r)
+static void ask_program(struct reading *r, enum err (*check)(const void *settings, struct buffer *problems))
 {
     BUFFER(found, 64 * 1024);
-    if (r->program->check == NULL || r->broken || r->err == ERR_NOMEM ||
-        (r->problem_count > 0 && !r->program->checks_all)) {
-        return;
-    }
-    enum err err = r->program->check(r->top.settings, &found);
+    enum err err = check(r->top.settings, &found);
     if (err == OK) {
         return;
     }
@@ -449,6 +445,33 @@ static void run_check(struct reading *r)
     }
 }
 
+static void run_check(struct reading *r)
+{
+    bool may = r->problem_count == 0 || r->program->checks_all;
+    if (r->program->check != NULL && may && !r->broken && r->err != ERR_NOMEM) {
+        ask_program(r, r->program->check);
+    }
+}
+
+static enum err end_reading(struct reading *r)
+{
+    if (r->problem_count > OPTIONS_PROBLEMS_MAX) {
+        buffer_printf(r->problems, "%s: and more; these come first\n", r->name);
+    }
+    if (r->err != OK) {
+        options_free(r->program, r->top.settings);
+    }
+    return r->err;
+}
+
+enum err reading_trial(struct reading *r)
+{
+    if (r->program->trial != NULL) {
+        ask_program(r, r->program->trial);
+    }
+    return end_reading(r);
+}
+
 enum err reading_run(struct reading *r, const char *const *sets, size_t set_count)
 {
     for (size_t i = 0; i < set_count; i++) {
@@ -457,13 +480,7 @@ enum err reading_run(struct reading *r, const char *const *sets, size_t set_coun
     reading_document(r);
     finish_scope(r, &r->top);
     run_check(r);
-    if (r->problem_count > OPTIONS_PROBLEMS_MAX) {
-        buffer_printf(r->problems, "%s: and more; these come first\n", r->name);
-    }
-    if (r->err != OK) {
-        options_free(r->program, r->top.settings);
-    }
-    return r->err;
+    return end_reading(r);
 }
 
 /* ---- reload ---- */

@@ -79,6 +79,9 @@ struct options_program {
      * range is then what was written, anything else its preset (0 without one). What it says of a section in which
      * something could not be understood is left out. */
     bool checks_all;
+    /* --check alone, when all the above is good: what else a start would refuse, without starting. As check; may be
+     * NULL. */
+    enum err (*trial)(const void *settings, struct buffer *problems);
 };
 
 enum options_outcome {

@@ -70,6 +70,8 @@ void reading_deinit(struct reading *r);
 enum err reading_file(struct reading *r) MUST_CHECK;
 /* Evaluates r->text (may be empty) and sets; the one way in, also for the fuzzer. On failure settings is empty. */
 enum err reading_run(struct reading *r, const char *const *sets, size_t set_count) MUST_CHECK;
+/* After a good run: what the program finds when it tries the settings. On failure settings is empty. */
+enum err reading_trial(struct reading *r) MUST_CHECK;
 /* line 0 = no position; name NULL = the file's. The sentence ends without a full stop. */
 void reading_problem(struct reading *r, enum err code, const char *name, size_t line, size_t column, const char *fmt,
                      ...) PRINTF_LIKE(6, 7);
