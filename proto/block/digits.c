@@ -23,10 +23,14 @@ struct radix {
 
 /* For d >= 2: shift = ceil(log2 d) - 1, times = ceil(2^(64 + shift) / d), which is below 2^64. */
 #define SHIFT_OF(d) (63 - __builtin_clzll((d) - 1))
+#ifdef __SIZEOF_INT128__
 #define RECIPROCAL(d)                                                                                                  \
     {                                                                                                                  \
         (uint64_t)((((unsigned __int128)1 << (64 + SHIFT_OF(d))) + (d) - 1) / (d)), SHIFT_OF(d)                        \
     }
+#else /* a microcontroller, which decodes no blocks but for a test: the divisor itself */
+#define RECIPROCAL(d) {(d), 0}
+#endif
 #define RADIX(r) {UINT64_C(r), UINT64_C(r) * r, RECIPROCAL(UINT64_C(r)), RECIPROCAL(UINT64_C(r) * r)}
 #define NONE {1, 1, {0, 0}, {0, 0}} /* the code before has the same radix */
 
@@ -51,7 +55,11 @@ static const struct radix radices[DIGITS_GROUP_MAX + 1] = {
 
 static inline uint64_t divide(uint64_t x, struct reciprocal by)
 {
+#ifdef __SIZEOF_INT128__
     return (uint64_t)((unsigned __int128)x * by.times >> 64) >> by.shift;
+#else
+    return x / by.times;
+#endif
 }
 
 unsigned digits_code(uint64_t max)

@@ -500,6 +500,7 @@ static enum err dispatch(struct curate *c, struct curate_stream *s, struct slice
     case WEIR__V1__RECORD__KIND_EVENT: return on_event(c, s, r, result);
     case WEIR__V1__RECORD__KIND_GAP: on_gap(s); return OK;
     case WEIR__V1__RECORD__KIND_HEALTH:
+    case WEIR__V1__RECORD__KIND_INFERENCE:
     case WEIR__V1__RECORD__KIND_SUPPRESSED:
     case WEIR__V1__RECORD__KIND__NOT_SET:
     case _WEIR__V1__RECORD__KIND__CASE_IS_INT_SIZE: break;

@@ -180,6 +180,7 @@ struct curate {
     /* of one record */
     struct arena arena;
     size_t rows;
+    unsigned columns_in; /* that it came with; the description may name more, of which there are only windows */
     int64_t wall_us, mono_us, period_us; /* of the block; period 0 = uneven */
     int quality;
     int64_t times[ROWS_MAX];

@@ -20,13 +20,17 @@ bool input_block(struct curate *c, const struct curate_stream *s, const Weir__V1
     c->quality = (int)b->quality;
     if (block_decode(slice_of(b->columns.data, b->columns.len), c->rows, BLOCK_CHANNELS_MAX, c->cells, c->resolutions,
                      &channels) != OK ||
-        channels != s->channel_count) {
+        channels < 1 || channels > s->channel_count) {
         return false;
     }
     for (size_t i = 0; i < channels; i++) {
         if (c->resolutions[i] != s->channels[i].resolution) {
             return false;
         }
+    }
+    c->columns_in = (unsigned)channels;
+    for (size_t i = channels * c->rows; i < s->channel_count * c->rows; i++) {
+        c->cells[i] = BLOCK_MISSING; /* channels that only windows have stand behind the others */
     }
     c->period_us = b->times.len == 0 ? b->period_us : 0;
     if (b->times.len == 0) {

@@ -155,14 +155,16 @@ static void place_times(struct curate *c, size_t count, Weir__V1__Block *block)
 static enum err encode(struct curate *c, const struct curate_stream *s, size_t count, Weir__V1__Block *block)
 {
     double resolutions[BLOCK_CHANNELS_MAX];
+    unsigned columns = s->out_count > 0;
     for (unsigned i = 0; i < s->channel_count; i++) {
         if (s->channels[i].out >= 0) {
+            columns = i < c->columns_in && s->channels[i].out >= (int)columns ? (unsigned)s->channels[i].out + 1 : columns;
             resolutions[s->channels[i].out] = s->channels[i].out_resolution;
         }
     }
     buffer_reset(&c->columns);
     buffer_reset(&c->deltas);
-    TRY(block_encode(c->out_cells, resolutions, s->out_count, count, &c->columns));
+    TRY(block_encode(c->out_cells, resolutions, columns, count, &c->columns));
     block->samples = (uint32_t)count;
     block->columns = (ProtobufCBinaryData){.data = c->columns.ptr, .len = c->columns.len};
     if (block->period_us == 0 && count > 1) {

@@ -84,6 +84,16 @@ static enum err on_entry(void *arg, const char *sender, const struct window_head
     return OK;
 }
 
+bool receive_has_gateway(const struct receive *r, const char *peer)
+{
+    for (unsigned i = 0; i < r->child_count && i < CHILDREN_MAX; i++) {
+        if (strcmp(r->children[i].id, peer) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct child *child_of(struct receive *r, const char *sender)
 {
     for (unsigned i = 0; i < r->child_count && i < CHILDREN_MAX; i++) {

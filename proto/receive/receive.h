@@ -93,11 +93,21 @@ void receive_resume(struct receive *receive);
  * called it is the receiver alone. */
 void receive_set_path(struct receive *receive, const struct path *path);
 struct inbox *receive_inbox(struct receive *receive);
+/* Whether the peer has sent Forwards since the start: a gateway below. Of the first 64 of them. */
+bool receive_has_gateway(const struct receive *receive, const char *peer);
 void receive_stats(const struct receive *receive, struct receive_stats *ret_stats);
 
 /* Appends the Forward that declares first..last of a hop's own stream as lost. */
 enum err receive_hop_gap(const char *sender, uint64_t epoch, uint8_t lane, uint64_t first, uint64_t last,
                          Weir__V1__GapReason reason, uint64_t wall_us, struct buffer *out) MUST_CHECK;
+/* An event that a hop itself tells, in the alarm lane of its own stream: the Forward that carries it as `number`. Its
+ * record is written to `record`, which is reset first. ERR_FULL, ERR_NOMEM. */
+struct receive_note {
+    char *id, *text;
+    uint64_t wall_us, mono_us;
+};
+enum err receive_hop_note(const char *sender, uint64_t epoch, uint64_t number, const struct receive_note *note,
+                          struct buffer *record, struct wire_forward *ret_forward) MUST_CHECK;
 /* Whether a Forward belongs to a hop's own stream. */
 static inline bool receive_is_hop(const struct wire_forward *forward)
 {

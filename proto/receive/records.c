@@ -8,6 +8,7 @@
  */
 #include "proto/receive/receive_internal.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "core/base/cursor.h"
@@ -135,6 +136,31 @@ enum err receive_hop_gap(const char *sender, uint64_t epoch, uint8_t lane, uint6
     TRY(wire_gap_pack(first, last, reason, wall_us, &record));
     f.record = buffer_slice(&record);
     return wire_forward_encode(&f, out);
+}
+
+enum err receive_hop_note(const char *sender, uint64_t epoch, uint64_t number, const struct receive_note *note,
+                          struct buffer *record, struct wire_forward *ret_forward)
+{
+    Weir__V1__Event event = WEIR__V1__EVENT__INIT;
+    Weir__V1__Record packed = WEIR__V1__RECORD__INIT;
+    struct wire_forward f = {
+        .epoch = epoch, .first = number, .last = number, .top = number, .received_us = note->wall_us};
+    event.id = note->id;
+    event.severity = WEIR__V1__SEVERITY__INFO;
+    event.wall_us = note->wall_us;
+    event.mono_us = note->mono_us;
+    event.text = note->text;
+    event.value = NAN; /* none */
+    packed.schema = WIRE_SCHEMA;
+    packed.kind_case = WEIR__V1__RECORD__KIND_EVENT;
+    packed.event = &event;
+    buffer_reset(record);
+    TRY(wire_record_pack(&packed, record));
+    snprintf(f.device, sizeof(f.device), "%s", sender);
+    snprintf(f.gateway, sizeof(f.gateway), "%s", sender);
+    f.record = buffer_slice(record);
+    *ret_forward = f;
+    return OK;
 }
 
 /* A Forward of which only the end is new. Its numbers move with the hop's: both count the same span. */

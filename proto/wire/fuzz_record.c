@@ -42,6 +42,11 @@ static void judge(const Weir__V1__Record *r)
     } else if (r->kind_case == WEIR__V1__RECORD__KIND_CURATED && r->curated->describe != NULL) {
         judge_describe(r->curated->describe);
     }
+    if (r->kind_case == WEIR__V1__RECORD__KIND_INFERENCE) {
+        const Weir__V1__Inference *i = r->inference;
+        expect(i->model != 0 && i->confidence >= 0 && i->confidence <= 1 && isfinite(i->score) &&
+               strlen(i->label) <= WIRE_NAME_MAX && strlen(i->engine) <= WIRE_NAME_MAX);
+    }
     BUFFER(out, WIRE_RECORD_MAX);
     enum err err = wire_record_pack(r, &out); /* NaN may change its bits and unknown fields their place */
     expect(err == OK);

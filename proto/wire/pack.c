@@ -86,24 +86,6 @@ enum err wire_record_pack(const Weir__V1__Record *record, struct buffer *out)
     return err;
 }
 
-enum err wire_gap_pack(uint64_t first, uint64_t last, Weir__V1__GapReason reason, uint64_t wall_us, struct buffer *out)
-{
-    if (first == 0 || last < first || last > WIRE_NUMBER_MAX) {
-        return ERR_RANGE;
-    }
-    Weir__V1__Gap gap = WEIR__V1__GAP__INIT;
-    gap.from = first;
-    gap.to = last;
-    gap.reason = reason;
-    gap.wall_us = wall_us;
-    Weir__V1__Record record = WEIR__V1__RECORD__INIT;
-    record.schema = WIRE_SCHEMA;
-    record.span = last > first ? last - first + 1 : 0;
-    record.kind_case = WEIR__V1__RECORD__KIND_GAP;
-    record.gap = &gap;
-    return wire_record_pack(&record, out);
-}
-
 struct crc_buffer {
     ProtobufCBuffer sink;
     uint32_t crc;

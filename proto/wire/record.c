@@ -25,6 +25,7 @@ enum {
     RECORD_SUPPRESSED,
     RECORD_DESCRIBE,
     RECORD_CURATED,
+    RECORD_INFERENCE,
 };
 enum { BLOCK_SET = 1, BLOCK_WALL_US, BLOCK_MONO_US, BLOCK_SAMPLES, BLOCK_PERIOD_US, BLOCK_TIMES, BLOCK_COLUMNS,
        BLOCK_QUALITY };
@@ -37,11 +38,16 @@ enum { CURATED_RULES = 1, CURATED_SET, CURATED_BLOCK, CURATED_WINDOW, CURATED_CA
        CURATED_DESCRIBE };
 enum { WINDOW_CHANNEL = 1, WINDOW_RULE, WINDOW_START_US, WINDOW_LENGTH_US, WINDOW_COUNT, WINDOW_MEAN, WINDOW_M2,
        WINDOW_MIN, WINDOW_MAX, WINDOW_SKETCH, WINDOW_BAND, WINDOW_PARTIAL, WINDOW_LATE };
+enum { INFERENCE_MODEL = 1, INFERENCE_CONFIG, INFERENCE_WALL_US, INFERENCE_MONO_US, INFERENCE_QUALITY, INFERENCE_WINDOW_US,
+       INFERENCE_ANSWER, INFERENCE_LABEL, INFERENCE_CONFIDENCE, INFERENCE_SCORE, INFERENCE_BY, INFERENCE_ENGINE,
+       INFERENCE_ASKED, INFERENCE_OWN_MODEL, INFERENCE_OWN_ANSWER, INFERENCE_OWN_CONFIDENCE, INFERENCE_TOOK_MS,
+       INFERENCE_REPEATS, INFERENCE_SKIPPED };
 
 static const uint8_t record_kinds[] = {
     [RECORD_SCHEMA] = KIND_VARINT,   [RECORD_SPAN] = KIND_VARINT, [RECORD_BLOCK] = KIND_BYTES,
     [RECORD_EVENT] = KIND_BYTES,     [RECORD_HEALTH] = KIND_BYTES, [RECORD_GAP] = KIND_BYTES,
     [RECORD_SUPPRESSED] = KIND_BYTES, [RECORD_DESCRIBE] = KIND_BYTES, [RECORD_CURATED] = KIND_BYTES,
+    [RECORD_INFERENCE] = KIND_BYTES,
 };
 static const uint8_t block_kinds[] = {
     [BLOCK_SET] = KIND_FIXED32,     [BLOCK_WALL_US] = KIND_VARINT, [BLOCK_MONO_US] = KIND_VARINT,
@@ -76,6 +82,18 @@ static const uint8_t window_kinds[] = {
     [WINDOW_M2] = KIND_FIXED64,     [WINDOW_MIN] = KIND_FIXED64,  [WINDOW_MAX] = KIND_FIXED64,
     [WINDOW_SKETCH] = KIND_BYTES,   [WINDOW_BAND] = KIND_BYTES,   [WINDOW_PARTIAL] = KIND_VARINT,
     [WINDOW_LATE] = KIND_VARINT,
+};
+static const uint8_t inference_kinds[] = {
+    [INFERENCE_MODEL] = KIND_FIXED64,      [INFERENCE_CONFIG] = KIND_FIXED64,
+    [INFERENCE_WALL_US] = KIND_VARINT,     [INFERENCE_MONO_US] = KIND_VARINT,
+    [INFERENCE_QUALITY] = KIND_VARINT,     [INFERENCE_WINDOW_US] = KIND_VARINT,
+    [INFERENCE_ANSWER] = KIND_VARINT,      [INFERENCE_LABEL] = KIND_BYTES,
+    [INFERENCE_CONFIDENCE] = KIND_FIXED32, [INFERENCE_SCORE] = KIND_FIXED32,
+    [INFERENCE_BY] = KIND_VARINT,          [INFERENCE_ENGINE] = KIND_BYTES,
+    [INFERENCE_ASKED] = KIND_VARINT,       [INFERENCE_OWN_MODEL] = KIND_FIXED64,
+    [INFERENCE_OWN_ANSWER] = KIND_VARINT,  [INFERENCE_OWN_CONFIDENCE] = KIND_FIXED32,
+    [INFERENCE_TOOK_MS] = KIND_VARINT,     [INFERENCE_REPEATS] = KIND_VARINT,
+    [INFERENCE_SKIPPED] = KIND_VARINT,
 };
 
 /* What a record's outer fields say. */
@@ -418,6 +436,55 @@ bool wire_record_describe(struct slice record, struct slice *ret_describe)
     return found;
 }
 
+static float as_float(uint64_t bits)
+{
+    uint32_t low = (uint32_t)bits;
+    float v;
+    memcpy(&v, &low, sizeof(v));
+    return v;
+}
+
+static bool share_valid(float v)
+{
+    return v >= 0 && v <= 1; /* false for what is not a number */
+}
+
+static enum err check_inference(struct slice body, const char **ret_why)
+{
+    struct cursor c = cursor_of(body);
+    struct wire_field f;
+    uint64_t model = 0, clocks = 0;
+    struct slice label = {0}, engine = {0};
+    bool numbers = true;
+    while (wire_next(&c, WIRE_TABLE(inference_kinds), &f)) {
+        switch (f.known ? f.number : 0) {
+        case INFERENCE_MODEL: model = f.value; break;
+        case INFERENCE_WALL_US:
+        case INFERENCE_MONO_US:
+        case INFERENCE_WINDOW_US: clocks |= f.value; break;
+        case INFERENCE_LABEL: label = f.bytes; break;
+        case INFERENCE_ENGINE: engine = f.bytes; break;
+        case INFERENCE_CONFIDENCE:
+        case INFERENCE_OWN_CONFIDENCE: numbers &= share_valid(as_float(f.value)); break;
+        case INFERENCE_SCORE: numbers &= isfinite(as_float(f.value)) != 0; break;
+        default: break;
+        }
+    }
+    if (c.failed) {
+        return wire_fail(ret_why, ERR_MALFORMED, "inference");
+    }
+    if (model == 0) {
+        return wire_fail(ret_why, ERR_RANGE, "inference.model");
+    }
+    if (clocks > INT64_MAX) {
+        return wire_fail(ret_why, ERR_RANGE, "inference clocks");
+    }
+    if (!text_valid(label, WIRE_NAME_MAX) || !text_valid(engine, WIRE_NAME_MAX)) {
+        return wire_fail(ret_why, ERR_RANGE, "inference.label");
+    }
+    return numbers ? OK : wire_fail(ret_why, ERR_RANGE, "inference.confidence");
+}
+
 enum err wire_record_check(struct slice record, uint64_t first, uint64_t last, const char **ret_why)
 {
     struct outer o;
@@ -451,6 +518,7 @@ enum err wire_record_check(struct slice record, uint64_t first, uint64_t last, c
     case RECORD_SUPPRESSED: return check_range(o.body, WIRE_TABLE(suppressed_kinds), first, last, ret_why);
     case RECORD_DESCRIBE: return check_describe(o.body, ret_why);
     case RECORD_CURATED: return check_curated(o.body, ret_why);
+    case RECORD_INFERENCE: return check_inference(o.body, ret_why);
     default: return OK;
     }
 }

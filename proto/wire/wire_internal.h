@@ -157,6 +157,18 @@ static inline void pen_fixed32(struct pen *p, unsigned number, uint32_t v)
         p->at += 4;
     }
 }
+/* Of a float or a double. -0 is the default value as well; NaN is none. */
+static inline bool pen_is_default(double v)
+{
+    return v >= 0 && v <= 0;
+}
+/* A float's bits, for a fixed32. */
+static inline uint32_t pen_float_bits(float f)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof(bits));
+    return pen_is_default((double)f) ? 0 : bits;
+}
 /* Key and length; the bytes themselves follow from elsewhere. */
 static inline void pen_length(struct pen *p, unsigned number, size_t len)
 {
