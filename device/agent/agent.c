@@ -88,6 +88,7 @@ enum err agent_sample_now(struct agent *a)
     }
     TRY(report_sample(a->report, a->values));
     limit_watch(a);
+    thought_sample(a);
     struct report_stats stats;
     report_stats(a->report, &stats);
     if (a->options.stop_after_samples > 0 && stats.samples >= a->options.stop_after_samples) {
@@ -229,8 +230,9 @@ static enum err agent_fill(struct agent *a, struct fault *reterr)
         return fault_set(reterr, ERR_RANGE, "alarm.channel \"%.60s\": driver %s has no such channel",
                          a->options.limit.channel, sense_driver(a->sense));
     }
+    TRY(thought_load(a, reterr));
     TRY(report_new(a->loop, a->bus, a->store, report, on_ready, a, &a->report, reterr));
-    if (fast_listen(a) != OK) {
+    if (fast_listen(a) != OK || thought_listen(a) != OK) {
         return fault_set(reterr, ERR_NOMEM, "out of memory");
     }
     snprintf(a->site, sizeof a->site, "%s", report->site);
@@ -266,6 +268,7 @@ void agent_free(struct agent *a)
     }
     loop_timer_cancel(&a->sample_timer);
     loop_timer_cancel(&a->health_timer);
+    thought_free(a);
     fast_free(a);
     report_free(a->report);
     free(a->start_id);
@@ -289,6 +292,7 @@ void agent_stop(struct agent *a)
     if (a->start_id == NULL) {
         loop_timer_cancel(&a->health_timer);
     }
+    thought_end(a);
     report_flush(a->report);
 }
 

@@ -17,10 +17,14 @@
  * passes at the fast rate uses it, what passes at the usual rate fills it, and a quarter must be there to begin:
  * whoever floods a device with commands gets half of its time at most. Both ends are told as events, "sampling-faster"
  * and "sampling-normal", at most once in ten seconds. A start fills the credit.
+ *
+ * Inference: samples that the report takes also go to device/infer, where there is a model; what it tells goes into the report,
+ * what it asks goes straight to <...>/ask at QoS 0, and answers come from <...>/answer.
  */
 #ifndef DEVICE_AGENT_AGENT_H
 #define DEVICE_AGENT_AGENT_H
 
+#include "device/infer/infer.h"
 #include "device/report/report.h"
 
 struct agent;
@@ -44,6 +48,9 @@ struct agent_options {
     } start_event;
     uint64_t (*rss_bytes)(void); /* of the process, for health; may be NULL */
     const char *version;         /* borrowed; shown by /status */
+    /* What looks at the samples; NULL = nothing does. Read by agent_new only; its site, gateway, device, channels and period
+     * are the agent's own and may be left empty. */
+    const struct infer_options *infer;
 };
 /* All borrowed for the life of the agent. report.channels, .source and .period_us may be left empty: the driver's
  * channels and name and the sampling period are taken. ERR_RANGE: options, or limit.channel is not a channel; as
@@ -85,6 +92,8 @@ struct agent_stats {
     } commands;
 };
 void agent_stats(const struct agent *agent, struct agent_stats *ret_stats);
+/* NULL = none. */
+const struct infer *agent_infer(const struct agent *agent);
 /* /status and /ledger of the control socket. */
 void agent_status_json(struct agent *agent, struct buffer *out);
 void agent_ledger_json(struct agent *agent, struct buffer *out);

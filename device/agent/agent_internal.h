@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agent_internal - the agent's state; agent.c runs it, status.c describes it. */
+/* agent_internal - the agent's state; agent.c runs it, fast.c obeys commands, thought.c infers, status.c describes it. */
 #ifndef DEVICE_AGENT_AGENT_INTERNAL_H
 #define DEVICE_AGENT_AGENT_INTERNAL_H
 
 #include "device/agent/agent.h"
 
 struct fast;
+struct json;
+struct thought;
 
 struct agent {
     struct loop *loop; /* borrowed, as the next three */
@@ -20,6 +22,7 @@ struct agent {
 
     struct loop_timer sample_timer, health_timer;
     struct fast *fast;  /* owned; NULL = commands are ignored */
+    struct thought *thought; /* owned; NULL = no model */
     int64_t period_us;  /* in force: options.period_us, or a faster one for a while */
     int64_t next_us; /* when the next sample is due */
     int64_t due_us;  /* when the one being taken was; 0 = none is */
@@ -52,5 +55,17 @@ void fast_free(struct agent *a);
 void fast_end(struct agent *a);
 void fast_stats(const struct agent *a, struct agent_command_stats *ret_stats);
 bool fast_running(const struct agent *a);
+
+/* ---- thought.c: between device/infer, report and bus ---- */
+/* Loads options.infer, if there is any; report.model is its id then. Before the report is there. */
+enum err thought_load(struct agent *a, struct fault *reterr) MUST_CHECK;
+/* Listens for answers, if any are to come. The report is there. */
+enum err thought_listen(struct agent *a) MUST_CHECK;
+void thought_free(struct agent *a);
+/* The report has taken the values. */
+void thought_sample(struct agent *a);
+void thought_end(struct agent *a);
+/* A sentence for each budget of infer that was spent within the last hour. */
+void thought_why(const struct agent *a, struct json *j);
 
 #endif

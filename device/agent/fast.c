@@ -22,6 +22,7 @@ enum { COMMANDS = 8, BEGIN_PART = 4 };
 #define TELL_EVERY_US (10 * SECOND_US)
 
 struct fast {
+    struct report_listener listener;
     struct loop_timer timer;
     struct fast_command { /* in force while until_us lies ahead; then only its id is of use */
         uint64_t id;
@@ -193,7 +194,8 @@ enum err fast_listen(struct agent *a)
     if (f == NULL) {
         return ERR_NOMEM;
     }
-    if (report_listen(a->report, on_command, a) != OK) {
+    f->listener = (struct report_listener){.channel = TOPIC_CMD, .fn = on_command, .arg = a};
+    if (report_listen(a->report, &f->listener) != OK) {
         free(f);
         return ERR_NOMEM;
     }

@@ -25,6 +25,7 @@
 #include "core/store/store.h"
 #include "device/agent/agent.h"
 #include "device/agent/settings.h"
+#include "device/agent/trial.h"
 #include "device/report/report.h"
 #include "device/sense/sense.h"
 #include "proto/curate/curate.h"
@@ -281,13 +282,7 @@ static void on_reload(void *arg, int signo)
 
 static enum err open_sense(struct device *d, struct fault *reterr)
 {
-    const struct settings *s = &d->settings;
-    const struct sense_options options = {.driver = settings_drivers[s->sense.driver],
-                                          .path = s->sense.path,
-                                          .seed = (uint64_t)s->sense.seed,
-                                          .bits = (unsigned)s->sense.bits,
-                                          .channels = (unsigned)s->sense.channels,
-                                          .fault = settings_faults[s->sense.fault]};
+    const struct sense_options options = trial_sense_options(&d->settings);
     return sense_open(d->loop, &options, &d->sense, reterr);
 }
 
@@ -296,6 +291,7 @@ static enum err open_agent(struct device *d, struct fault *reterr)
     const struct settings *s = &d->settings;
     char event[PATH_MAX + 80];
     snprintf(event, sizeof event, "the store was damaged and set aside as %s", d->quarantined);
+    const struct infer_options infer = trial_infer_options(s);
     const struct agent_options options = {
         .report = {.site = s->site,
                    .gateway = s->gateway,
@@ -317,6 +313,7 @@ static enum err open_agent(struct device *d, struct fault *reterr)
         .stop_after_samples = (uint64_t)s->run.samples,
         .start_event = {.id = d->quarantined[0] ? "store-quarantined" : NULL, .text = event},
         .rss_bytes = rss_bytes,
+        .infer = s->infer.model != NULL && s->infer.model[0] != '\0' ? &infer : NULL,
         .version = WEIR_VERSION,
     };
     TRY(agent_new(d->loop, d->link.bus, d->store, d->sense, &options, &d->agent, reterr));
@@ -392,8 +389,10 @@ static void device_close(struct device *d)
 int main(int argc, char **argv)
 {
     static struct device device;
+    struct options_program program = settings_program;
+    program.trial = trial_run;
     loop_hold_signal(SIGHUP); /* to verify a store takes its time */
-    switch (options_main(&settings_program, argc, argv, &device.settings)) {
+    switch (options_main(&program, argc, argv, &device.settings)) {
     case OPTIONS_DONE:
         return EXIT_OK;
     case OPTIONS_BAD:

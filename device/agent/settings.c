@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/crypt/crypt.h"
+#include "proto/model/model.h"
 #include "proto/rules/rules.h"
 
 #define AT(member) offsetof(struct settings, member)
@@ -39,6 +40,10 @@ static const struct option table[] = {
      .help = "csv: resolution as of a converter of so many bits; 0 = by the decimal places."},
     {.name = "sense.fault", .type = OPTION_ENUM, .offset = AT(sense.fault), .words = "none|wear|stuck|leak|auto",
      .preset = "none", .help = "pump: what goes wrong; auto = by the seed."},
+    {.name = "sense.onset", .type = OPTION_INT, .offset = AT(sense.onset), .max = 1e9, .preset = "0",
+     .help = "pump: samples until it goes wrong; 0 = by the seed, a sixth to two thirds of the cycle."},
+    {.name = "sense.cycle", .type = OPTION_INT, .offset = AT(sense.cycle), .max = 1e9, .preset = "0",
+     .help = "pump: samples until it is as new again, and its fault begins anew; 0 = 3600."},
     {.name = "sense.channels", .type = OPTION_INT, .offset = AT(sense.channels), .max = 64, .preset = "4",
      .help = "pattern: number of channels."},
     {.name = "sense.fastest", .type = OPTION_DURATION, .offset = AT(sense.fastest_us), .max = 86400e6, .preset = "0s",
@@ -66,6 +71,27 @@ static const struct option table[] = {
      .preset = "60s",
      .help = "What rules left out is declared so often; a crash takes counts that are not declared yet."},
 
+    {.name = "infer.model", .type = OPTION_FILE, .offset = AT(infer.model), .preset = "",
+     .help = "Description of the model that looks at the samples; \"\" = none."},
+    {.name = "infer.report", .type = OPTION_ENUM, .offset = AT(infer.report), .words = "all|changes", .preset = "all",
+     .help = "A record for every answer, or only where class, answerer or outcome of asking change."},
+    {.name = "infer.report_every", .type = OPTION_DURATION, .offset = AT(infer.report_every_us), .max = 86400e6,
+     .preset = "60s", .help = "infer.report changes: a record so often at least; 0s = only on changes."},
+    {.name = "infer.alarm_classes", .type = OPTION_LIST, .offset = AT(infer.alarm_classes), .max = 256,
+     .help = "Classes whose first record overtakes the others, as alarms do (of a score: not-normal)."},
+    {.name = "infer.ask", .type = OPTION_ENUM, .offset = AT(infer.ask), .words = "never|features|window|smaller",
+     .preset = "never", .help = "What the gateway is told when it is asked about a window that the model is unsure of."},
+    {.name = "infer.ask_deadline", .type = OPTION_DURATION, .offset = AT(infer.ask_deadline_us), .min = 1000, .max = 60e6,
+     .preset = "250ms", .help = "An answer that comes later is dropped, and the device's own stands."},
+    {.name = "infer.asks_per_minute", .type = OPTION_INT, .offset = AT(infer.asks_per_minute), .min = 1, .max = 60000,
+     .preset = "60", .help = "Asks at most; four may be under way at a time."},
+    {.name = "infer.macs_per_day", .type = OPTION_INT, .offset = AT(infer.macs_per_day), .max = 1e18, .preset = "0",
+     .help = "Multiply-accumulates of the network in 24 hours at most, others are skipped and counted; 0 = no bound."},
+    {.name = "infer.bytes_per_day", .type = OPTION_BYTES, .offset = AT(infer.bytes_per_day), .max = 1e15, .preset = "0B",
+     .help = "Bytes of answers' records, sketches and asks in 24 hours at most; 0B = no bound."},
+    {.name = "infer.sketch", .type = OPTION_DURATION, .offset = AT(infer.sketch_us), .max = 86400e6, .preset = "10min",
+     .help = "Statistics of the model's inputs and answers so often, for drift; 0s = none."},
+
     {.name = "alarm.channel", .type = OPTION_STRING, .offset = AT(alarm.channel), .max = 47, .preset = "", .live = true,
      .help = "Channel that is watched; \"\" = none."},
     {.name = "alarm.above", .type = OPTION_NUMBER, .offset = AT(alarm.above), .preset = "inf", .live = true,
@@ -87,7 +113,19 @@ static bool given(const char *text)
     return text != NULL && text[0] != '\0';
 }
 
-/* Every mistake in the file with its place in it. */
+/* Every mistake that was found in the file of this setting, with its place in it. */
+static void put_problems(const char *setting, const struct buffer *found, struct buffer *problems)
+{
+    for (struct slice rest = buffer_slice(found); rest.len > 0;) {
+        const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
+        size_t len = end ? (size_t)(end - rest.ptr) : rest.len, skip = len + (end != NULL);
+        if (len > 0 && rest.ptr[0] != ' ') { /* not the line itself, which the next one points into */
+            buffer_printf(problems, "%s: %.*s\n", setting, (int)len, (const char *)rest.ptr);
+        }
+        rest = slice_of(rest.ptr + skip, rest.len - skip);
+    }
+}
+
 static void check_rules(const char *path, struct buffer *problems)
 {
     CLEANUP(rules_freep) struct rules *rules = NULL;
@@ -95,13 +133,15 @@ static void check_rules(const char *path, struct buffer *problems)
     if (!given(path) || rules_load_device(path, &rules, &found) == OK) {
         return;
     }
-    for (struct slice rest = buffer_slice(&found); rest.len > 0;) {
-        const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
-        size_t len = end ? (size_t)(end - rest.ptr) : rest.len, skip = len + (end != NULL);
-        if (len > 0 && rest.ptr[0] != ' ') { /* not the line itself, which the next one points into */
-            buffer_printf(problems, "rules.file: %.*s\n", (int)len, (const char *)rest.ptr);
-        }
-        rest = slice_of(rest.ptr + skip, rest.len - skip);
+    put_problems("rules.file", &found, problems);
+}
+
+static void check_model(const char *path, struct buffer *problems)
+{
+    CLEANUP(model_freep) struct model *model = NULL;
+    BUFFER(found, 64 * 1024);
+    if (given(path) && model_load(path, &model, &found) != OK) {
+        put_problems("infer.model", &found, problems);
     }
 }
 
@@ -113,6 +153,9 @@ static void check_bounds(const struct settings *s, struct buffer *problems)
         buffer_put_str(problems, "sense.fastest: 1ms is the least\n");
     } else if (s->sense.fastest_us >= s->report.period_us) {
         buffer_put_str(problems, "sense.fastest: is not shorter than report.period\n");
+    }
+    if (s->sense.onset > 0 && s->sense.cycle > 0 && s->sense.onset >= s->sense.cycle) {
+        buffer_put_str(problems, "sense.onset: is not before the end of sense.cycle\n");
     }
 }
 
@@ -134,6 +177,7 @@ static enum err check(const void *settings, struct buffer *problems)
     }
     check_bounds(s, problems);
     check_rules(s->rules.file, problems);
+    check_model(s->infer.model, problems);
     return problems->len > before ? ERR_RANGE : err;
 }
 
@@ -148,10 +192,13 @@ const struct options_program settings_program = {
 uint64_t settings_hash(const struct settings *s)
 {
     BUFFER(text, 16 * 1024);
-    buffer_printf(&text, "%s|%s|%" PRId64 "|%" PRId64 "|%s|%" PRId64 "|%" PRId64 "|%" PRId64 "|%" PRId64 "|%s|%g|%g",
+    buffer_printf(&text,
+                  "%s|%s|%" PRId64 "|%" PRId64 "|%s|%" PRId64 "|%" PRId64 "|%" PRId64 "|%" PRId64 "|%s|%g|%g|%" PRId64
+                  "|%" PRId64,
                   settings_drivers[s->sense.driver], s->sense.path ? s->sense.path : "", s->sense.seed, s->sense.bits,
                   settings_faults[s->sense.fault], s->sense.channels, s->report.period_us, s->report.samples,
-                  s->report.max_age_us, s->alarm.channel ? s->alarm.channel : "", s->alarm.above, s->alarm.below);
+                  s->report.max_age_us, s->alarm.channel ? s->alarm.channel : "", s->alarm.above, s->alarm.below,
+                  s->sense.onset, s->sense.cycle);
     uint8_t digest[CRYPT_SHA256_BYTES];
     crypt_sha256(buffer_slice(&text), digest);
     uint64_t hash;

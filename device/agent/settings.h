@@ -15,7 +15,7 @@ struct settings {
     struct {
         int driver, fault; /* index into settings_drivers, settings_faults */
         char *path;
-        int64_t seed, bits, channels, fastest_us, fast_for_max_us;
+        int64_t seed, bits, channels, onset, cycle, fastest_us, fast_for_max_us;
     } sense;
     struct {
         int64_t period_us, samples, max_age_us, health_us, window_frames, bulk_bytes;
@@ -24,6 +24,12 @@ struct settings {
         char *file; /* "" = none */
         int64_t declare_us;
     } rules;
+    struct {
+        char *model; /* "" = none */
+        struct option_list alarm_classes;
+        int report, ask; /* enum infer_report, enum infer_ask */
+        int64_t report_every_us, ask_deadline_us, asks_per_minute, macs_per_day, bytes_per_day, sketch_us;
+    } infer;
     struct {
         char *channel;
         double above, below;

@@ -2,6 +2,8 @@
 /*
  * The agent as the operator sees it: /status and /ledger.
  */
+#include <math.h>
+
 #include "core/base/json.h"
 #include "device/agent/agent_internal.h"
 #include "proto/rules/rules.h"
@@ -27,6 +29,7 @@ static void why_json(const struct agent *a, const struct report_stats *s, struct
     if (a->beyond) {
         json_str(j, NULL, "a value is outside its limits");
     }
+    thought_why(a, j);
     json_array_end(j);
 }
 
@@ -137,6 +140,63 @@ static void rules_json(const struct agent *a, struct json *j)
     json_object_end(j);
 }
 
+/* The span that is open. */
+static void sketch_json(const struct infer *infer, const struct infer_stats *s, struct json *j)
+{
+    struct moments outcome = infer_outcome(infer);
+    json_object(j, "sketch");
+    json_str(j, "of", infer_outcome_name(infer));
+    json_u64(j, "count", outcome.count);
+    json_f64(j, "mean", outcome.count > 0 ? outcome.mean : (double)NAN);
+    json_u64(j, "told", s->sketches);
+    json_u64(j, "untold", s->sketches_untold);
+    json_object_end(j);
+}
+
+static void infer_json(const struct agent *a, struct json *j)
+{
+    const struct infer *infer = agent_infer(a);
+    if (infer == NULL) {
+        return;
+    }
+    struct infer_stats s;
+    uint64_t taken, lost;
+    infer_stats(infer, &s);
+    report_inferences(a->report, &taken, &lost);
+    json_object(j, "infer");
+    json_str(j, "model", infer_model_name(infer));
+    json_hex(j, "id", infer_model(infer));
+    json_u64(j, "windows", s.windows);
+    json_u64(j, "inferences", s.runs + s.cached);
+    json_u64(j, "runs", s.runs);
+    json_u64(j, "cached", s.cached);
+    json_u64(j, "skipped", s.skipped);
+    json_u64(j, "blank", s.blank);
+    json_u64(j, "no_verdict", s.no_verdict);
+    json_u64(j, "unsure", s.unsure);
+    json_u64(j, "asked", s.asked);
+    json_u64(j, "asking", infer_asking(infer));
+    json_u64(j, "answered", s.answered);
+    json_u64(j, "refused", s.refused);
+    json_u64(j, "late", s.late);
+    json_u64(j, "offline", s.offline);
+    json_u64(j, "strays", s.strays);
+    json_u64(j, "told", s.told);
+    json_u64(j, "repeats", s.repeats);
+    json_u64(j, "untold", s.untold + lost);
+    json_u64(j, "alarms", s.alarms);
+    json_u64(j, "gaps", s.gaps);
+    json_u64(j, "ask_bytes", s.ask_bytes);
+    json_u64(j, "record_bytes", s.record_bytes);
+    json_f64(j, "us_per_inference", s.runs + s.cached > 0 ? (double)s.run_us / (double)(s.runs + s.cached) : 0);
+    json_u64(j, "beyond_macs_per_day", s.beyond_macs);
+    json_u64(j, "beyond_bytes_per_day", s.beyond_bytes);
+    json_u64(j, "macs", s.macs);
+    json_u64(j, "memory_bytes", s.memory_bytes);
+    sketch_json(infer, &s, j);
+    json_object_end(j);
+}
+
 void agent_status_json(struct agent *a, struct buffer *out)
 {
     struct report_stats s;
@@ -169,6 +229,7 @@ void agent_status_json(struct agent *a, struct buffer *out)
     tier_json(&s, &j);
     sampling_json(a, &j);
     rules_json(a, &j);
+    infer_json(a, &j);
     json_object_end(&j);
 }
 

@@ -169,7 +169,7 @@ static enum err lane_drop(struct lane *lane, struct store_batch *batch, uint64_t
     TRY(wire_gap_pack(first, last, WEIR__V1__GAP_REASON__OVERFLOW, report_wall_us(r), &gap));
     TRY(spool_replace(lane->spool, batch, first, last, buffer_slice(&gap)));
     count_gap(lane, first, last);
-    lane->describe_due = true;
+    compose_describe_soon(&lane->report->compose, lane->id);
     tell_overflow(lane, first, last);
     return OK;
 }
@@ -268,7 +268,7 @@ static void rebased(struct lane *lane)
     struct report *r = lane->report;
     uint64_t epoch = spool_epoch(lane->spool);
     lane->rebase_due = false;
-    lane->describe_due = true;
+    compose_describe_soon(&lane->report->compose, lane->id);
     if (lane->id == LANE_BULK) {
         report_close_block(r); /* begun meanwhile, for a place in the old epoch */
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Outboxes <-> bus: frames out on <...>/tele at QoS 0, acknowledgements in on <...>/ack. Commands in on <...>/cmd,
- * where the owner wants them.
+ * Outboxes <-> bus: frames out on <...>/tele at QoS 0, acknowledgements in on <...>/ack. Other channels in (cmd,
+ * answer) where somebody listens.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -69,17 +69,26 @@ static void wake_others(struct report *r, struct lane *answered)
     }
 }
 
+/* True: it was for somebody who listens. */
+static bool heard(struct report *r, struct slice topic, struct slice payload)
+{
+    char theirs[TOPIC_MAX + 1];
+    for (struct report_listener *l = r->listeners; l != NULL; l = l->next) {
+        topic_format(r->site, r->gateway, r->device, l->channel, theirs);
+        if (slice_equal(topic, slice_str(theirs))) {
+            l->fn(l->arg, payload);
+            return true;
+        }
+    }
+    return false;
+}
+
 static void on_message(void *arg, struct slice topic, struct slice payload, bool retained)
 {
     struct report *r = arg;
     struct wire_ack ack;
-    char command[TOPIC_MAX + 1];
-    if (r->on_command != NULL && !retained) {
-        topic_format(r->site, r->gateway, r->device, TOPIC_CMD, command);
-        if (slice_equal(topic, slice_str(command))) {
-            r->on_command(r->command_arg, payload);
-            return;
-        }
+    if (!retained && heard(r, topic, payload)) {
+        return;
     }
     if (retained || !slice_equal(topic, slice_str(r->ack_topic))) {
         r->stats.ignored++; /* a stored ack would speak of the past */
@@ -155,13 +164,13 @@ enum err report_link_init(struct report *r)
     return bus_subscribe(r->bus, r->ack_topic, 0);
 }
 
-enum err report_listen(struct report *r, void (*fn)(void *arg, struct slice payload), void *arg)
+enum err report_listen(struct report *r, struct report_listener *listener)
 {
     char topic[TOPIC_MAX + 1];
-    topic_format(r->site, r->gateway, r->device, TOPIC_CMD, topic);
-    TRY(bus_subscribe(r->bus, topic, 1));
-    r->on_command = fn;
-    r->command_arg = arg;
+    topic_format(r->site, r->gateway, r->device, listener->channel, topic);
+    TRY(bus_subscribe(r->bus, topic, listener->channel == TOPIC_CMD)); /* the others are worth nothing when they are late */
+    listener->next = r->listeners;
+    r->listeners = listener;
     return OK;
 }
 

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Start, samples, events, figures. See report_internal.h for the other files.
- *
- * Numbers. A block's number is fixed when its first sample is placed, since checkable drivers are told it. So whatever
- * else goes into the bulk lane closes the block first, and a description that is due goes before a block, never into
- * it.
  */
 #include "device/report/report.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdio.h>
 
 #include "core/base/cursor.h"
@@ -20,6 +15,7 @@
 enum { BLOCKS_QUEUED = 8, DESCRIBE_EVERY = 1000, DESCRIBE_MAX = 8 * 1024, BULK_PCT = 85, ALARM_PCT = 5 };
 enum { SAMPLES_MAX = 1024 }; /* less than a block may have: gateways' rules may add rows */
 _Static_assert((int)SAMPLES_MAX < (int)BLOCK_SAMPLES_MAX, "a block holds a record's samples");
+_Static_assert((int)WINDOWS_RECORD_MAX >= (int)EVENT_RECORD_MAX, "what has room for windows has it for an event");
 
 /* ---- start ---- */
 
@@ -75,6 +71,44 @@ static enum err options_check(const struct report_options *o, struct fault *rete
     return OK;
 }
 
+/* ---- what compose asks for ---- */
+
+static bool room(void *arg, size_t bytes, unsigned records)
+{
+    struct report *r = arg;
+    return queue_reserve(&r->queue, bytes + (records - 1) * QUEUE_HEAD_BYTES); /* it counts one head itself */
+}
+
+static void put(void *arg, uint8_t lane, struct slice body)
+{
+    struct report *r = arg;
+    enum err err = queue_put(&r->queue, lane, body);
+    assert(err == OK); /* room was asked for before */
+    (void)err;
+    report_commit_soon(r);
+}
+
+static enum err shape(void *arg, struct slice *body, bool *ret_left)
+{
+    return report_thin_record(arg, body, ret_left);
+}
+
+static void on_block(void *arg)
+{
+    struct report *r = arg;
+    if (r->options.watcher.on_block != NULL) {
+        r->options.watcher.on_block(r->options.watcher.arg, lane_next(&r->lanes[LANE_BULK]) - 1);
+    }
+}
+
+static void on_lost(void *arg, enum err err, unsigned samples, const char *why)
+{
+    (void)arg;
+    log_error(why, KV_ERR(err), KV_U64("samples", samples));
+}
+
+/* ---- the parts ---- */
+
 static enum err boot_load(struct report *r, struct fault *reterr)
 {
     BUFFER(value, 64);
@@ -109,7 +143,6 @@ static enum err lane_open(struct report *r, uint8_t id, struct fault *reterr)
     lane->id = id;
     lane->max_bytes = asked ? asked : usage.cap_bytes / 100 * (id == LANE_ALARM ? ALARM_PCT : BULK_PCT);
     lane->drop_bytes = max_u64(lane->max_bytes / 32, least / 2);
-    lane->describe_due = true;
     if (lane->max_bytes < least) {
         return fault_set(reterr, ERR_RANGE, "the %s lane has room for %llu bytes; its records may need %llu",
                          id == LANE_ALARM ? "alarm" : "bulk", (unsigned long long)lane->max_bytes,
@@ -123,10 +156,49 @@ static enum err lane_open(struct report *r, uint8_t id, struct fault *reterr)
     return spool_open(r->loop, r->store, &options, &lane->spool, reterr);
 }
 
-void report_queue_fit(struct report *r)
+static void queue_fit(struct report *r)
 {
-    size_t most = BLOCKS_QUEUED * report_record_max(r) + 4 * EVENT_RECORD_MAX + 2 * r->describe.len + 512;
+    size_t most = BLOCKS_QUEUED * report_record_max(r) + 4 * EVENT_RECORD_MAX + 2 * r->describe.len + 512 +
+                  (r->options.model != 0 ? 2 * COMPOSE_HELD_MAX + WINDOWS_RECORD_MAX : 0);
     r->queue.max = r->queue.max > most ? r->queue.max : most;
+}
+
+void report_rules_changed(struct report *r)
+{
+    r->compose.record_max = report_record_max(r);
+    r->compose.out.shape = r->thin != NULL ? shape : NULL;
+    queue_fit(r);
+}
+
+/* Memory where inferences wait for their block, once. */
+static enum err hold_inferences(struct report *r)
+{
+    if (r->held_memory == NULL) {
+        r->held_memory = malloc(COMPOSE_HELD_MAX);
+        if (r->held_memory == NULL) {
+            return ERR_NOMEM;
+        }
+        compose_hold_in(&r->compose, r->held_memory, COMPOSE_HELD_MAX);
+    }
+    return OK;
+}
+
+static enum err begin_compose(struct report *r)
+{
+    const struct report_options *o = &r->options;
+    const struct compose_options options = {.channels = o->channels,
+                                            .channel_count = o->channel_count,
+                                            .samples_per_record = o->samples_per_record,
+                                            .period_us = o->period_us,
+                                            .max_age_us = o->max_age_us,
+                                            .describe_every = o->describe_every};
+    const struct compose_out out = {.room = room, .put = put, .on_block = on_block, .on_lost = on_lost, .arg = r};
+    r->compose_memory = malloc(compose_bytes(&options));
+    if (r->compose_memory == NULL) {
+        return ERR_NOMEM;
+    }
+    compose_init(&r->compose, &options, &out, r->compose_memory, &r->describe, &r->scratch);
+    return OK;
 }
 
 /* All memory that samples will need. */
@@ -134,9 +206,13 @@ static enum err memory_new(struct report *r)
 {
     const struct report_options *o = &r->options;
     buffer_init(&r->describe, DESCRIBE_MAX);
+    TRY(begin_compose(r));
     TRY(report_thin_init(r));
+    if (o->model != 0) {
+        TRY(hold_inferences(r));
+    }
     size_t record = report_record_max(r);
-    size_t largest = record > EVENT_RECORD_MAX ? record : EVENT_RECORD_MAX;
+    size_t beside = o->model != 0 ? WINDOWS_RECORD_MAX : EVENT_RECORD_MAX, largest = record > beside ? record : beside;
     buffer_init(&r->scratch, largest);
     if (buffer_extend(&r->scratch, largest) == NULL) {
         return ERR_NOMEM;
@@ -144,8 +220,8 @@ static enum err memory_new(struct report *r)
     buffer_reset(&r->scratch);
     size_t usual = 2 * (record + r->describe.len) + 4 * QUEUE_HEAD_BYTES; /* a block beside the one being committed */
     TRY(queue_init(&r->queue, usual, usual));
-    report_queue_fit(r);
-    return builder_init(&r->builder, o->channels, o->channel_count, o->samples_per_record);
+    report_rules_changed(r);
+    return OK;
 }
 
 static void age_over(void *arg)
@@ -232,8 +308,9 @@ void report_free(struct report *r)
     for (unsigned i = 0; i < LANE_COUNT; i++) {
         spool_free(r->lanes[i].spool);
     }
-    builder_deinit(&r->builder);
     report_thin_deinit(r);
+    free(r->compose_memory);
+    free(r->held_memory);
     queue_deinit(&r->queue);
     buffer_deinit(&r->describe);
     buffer_deinit(&r->scratch);
@@ -257,181 +334,86 @@ uint64_t report_wall_us(const struct report *r)
     return (uint64_t)max_i64(loop_wall_us(r->loop) + r->options.wall_skew_us, 0);
 }
 
-/* ---- records into the queue ---- */
+/* ---- samples ---- */
 
-/* What the block under construction will need at most. */
-static size_t block_reserve(const struct report *r)
+/* The block under construction is closed when it is due, whatever has just become of it. */
+static void follow_age(struct report *r)
 {
-    size_t most = report_record_max(r) + QUEUE_HEAD_BYTES;
-    return r->builder.count > 0 ? most : 0;
-}
-
-static bool queue_takes(struct report *r, const struct lane *lane, size_t bytes)
-{
-    size_t describe = lane->describe_due ? r->describe.len + QUEUE_HEAD_BYTES : 0;
-    return queue_reserve(&r->queue, bytes + describe + block_reserve(r));
-}
-
-static void put(struct report *r, struct lane *lane, struct slice body)
-{
-    enum err err = queue_put(&r->queue, lane->id, body);
-    assert(err == OK); /* room was asked for before */
-    (void)err;
-    r->stats.records++;
-    if (++lane->since_describe >= r->options.describe_every) {
-        lane->describe_due = lane->id == LANE_BULK || lane->describe_due;
+    int64_t due_us = r->compose.close_at_us;
+    if (due_us == 0) {
+        loop_timer_cancel(&r->age_timer);
+    } else if (!loop_timer_pending(&r->age_timer) || r->age_timer.due_us != due_us) {
+        loop_timer_at(&r->age_timer, due_us);
     }
-    report_commit_soon(r);
-}
-
-static void describe_if_due(struct report *r, struct lane *lane)
-{
-    if (lane->describe_due) {
-        put(r, lane, buffer_slice(&r->describe));
-        lane->describe_due = false;
-        lane->since_describe = 0;
-    }
-}
-
-enum err report_put(struct report *r, uint8_t id, struct slice body)
-{
-    struct lane *lane = &r->lanes[id];
-    if (!queue_takes(r, lane, body.len)) {
-        return ERR_FULL;
-    }
-    describe_if_due(r, lane);
-    put(r, lane, body);
-    return OK;
-}
-
-/* What rules leave of the block in hand. False: nothing, or it cannot go out. */
-static bool block_left(struct report *r, struct slice *body, unsigned samples)
-{
-    bool left = true;
-    enum err err = r->thin != NULL ? report_thin_record(r, body, &left) : OK;
-    if (err == OK && left && !queue_reserve(&r->queue, body->len)) {
-        err = ERR_FULL;
-    }
-    if (err != OK) {
-        log_error("a block could not go through the rules", KV_ERR(err), KV_U64("samples", samples));
-        r->stats.refused += samples;
-        return false;
-    }
-    r->stats.thinned_blocks += !left;
-    return left;
 }
 
 void report_close_block(struct report *r)
 {
-    loop_timer_cancel(&r->age_timer);
-    r->placed = false;
-    if (r->builder.count == 0) {
-        return;
-    }
-    unsigned samples = (unsigned)r->builder.count;
-    buffer_reset(&r->scratch);
-    enum err err = builder_close(&r->builder, r->options.period_us, r->set, &r->scratch);
-    if (err != OK) { /* the buffers have the size of the worst case */
-        log_error("a block could not be encoded", KV_ERR(err), KV_U64("samples", samples));
-        r->stats.refused += samples;
-        return;
-    }
-    struct slice body = buffer_slice(&r->scratch);
-    if (!block_left(r, &body, samples)) {
-        return;
-    }
-    uint64_t number = lane_next(&r->lanes[LANE_BULK]);
-    put(r, &r->lanes[LANE_BULK], body);
-    if (r->options.watcher.on_block != NULL) {
-        r->options.watcher.on_block(r->options.watcher.arg, number);
-    }
-}
-
-/* ---- samples ---- */
-
-/* Wall against monotonic time, since the block's first sample. */
-static bool clock_jumped(const struct report *r, int64_t now_us, int64_t wall_us)
-{
-    int64_t period_us = r->options.period_us > 0 ? r->options.period_us : SECOND_US;
-    int64_t shift_us = (max_i64(wall_us, 0) - r->builder.wall_us) - (now_us - r->builder.at_us[0]);
-    return shift_us > period_us || shift_us < -period_us;
-}
-
-/* Settles where the next sample will stand: closes a block that it does not belong to, describes before a new one. */
-static void prepare(struct report *r)
-{
-    int64_t now_us = loop_now_us(r->loop), wall_us = (int64_t)report_wall_us(r);
-    if (r->placed && r->placed_us == now_us) {
-        return;
-    }
-    if (r->builder.count > 0 && clock_jumped(r, now_us, wall_us)) {
-        report_close_block(r);
-    }
-    struct lane *lane = &r->lanes[LANE_BULK];
-    size_t record = report_record_max(r);
-    if (r->builder.count == 0 && queue_takes(r, lane, record)) {
-        describe_if_due(r, lane);
-    }
-    r->placed = true;
-    r->placed_us = now_us;
-    r->sample_wall_us = wall_us;
+    compose_close(&r->compose);
+    follow_age(r);
 }
 
 void report_place(struct report *r, struct sense_place *ret_place)
 {
     *ret_place = (struct sense_place){.device = r->device};
     if (r->ready) {
-        prepare(r);
+        compose_place(&r->compose, loop_now_us(r->loop), (int64_t)report_wall_us(r));
+        follow_age(r);
         ret_place->epoch = spool_epoch(r->lanes[LANE_BULK].spool);
         ret_place->number = lane_next(&r->lanes[LANE_BULK]);
-        ret_place->index = (unsigned)r->builder.count;
+        ret_place->index = (unsigned)r->compose.builder.count;
     }
 }
 
 enum err report_sample(struct report *r, const double *values)
 {
-    if (r->ready) {
-        prepare(r);
-    }
-    size_t record = report_record_max(r);
-    if (!r->ready || (r->builder.count == 0 && !queue_takes(r, &r->lanes[LANE_BULK], record))) {
-        r->stats.refused++;
-        r->placed = false;
+    if (!r->ready) {
+        r->compose.stats.refused++;
         return ERR_AGAIN;
     }
-    r->placed = false;
-    builder_add(&r->builder, values, r->placed_us, r->sample_wall_us, r->synced);
-    r->stats.samples++;
-    if (builder_full(&r->builder)) {
-        report_close_block(r);
-    } else if (r->builder.count == 1 && r->options.max_age_us > 0) {
-        loop_timer_at(&r->age_timer, r->placed_us + r->options.max_age_us);
+    enum err err = compose_sample(&r->compose, values, loop_now_us(r->loop), (int64_t)report_wall_us(r), r->synced);
+    follow_age(r);
+    return err;
+}
+
+static Weir__V1__Severity wire_severity(enum report_severity severity)
+{
+    switch (severity) {
+    case REPORT_INFO:
+        return WEIR__V1__SEVERITY__INFO;
+    case REPORT_WARNING:
+        return WEIR__V1__SEVERITY__WARNING;
+    case REPORT_ALARM:
+        return WEIR__V1__SEVERITY__ALARM;
     }
-    return OK;
+    return WEIR__V1__SEVERITY__INFO;
 }
 
 enum err report_event(struct report *r, enum report_severity severity, const char *id, const char *text,
                       const char *channel, double value)
 {
-    uint8_t lane = severity == REPORT_ALARM ? LANE_ALARM : LANE_BULK;
+    const struct compose_event event = {
+        .severity = wire_severity(severity), .id = id, .text = text, .channel = channel, .value = value};
     if (!r->ready) {
         return ERR_AGAIN;
     }
-    if (lane == LANE_BULK) {
-        report_close_block(r);
-    }
-    buffer_reset(&r->scratch);
-    TRY(report_event_pack(r, severity, id, text, channel, value, &r->scratch));
-    struct slice body = buffer_slice(&r->scratch);
-    bool left = true;
-    if (r->thin != NULL && report_thin_record(r, &body, &left) != OK) {
+    enum err err = compose_event(&r->compose, &event, loop_now_us(r->loop), report_wall_us(r));
+    follow_age(r);
+    return err;
+}
+
+enum err report_inference(struct report *r, bool is_alarm, struct slice record)
+{
+    if (!r->ready) {
         return ERR_AGAIN;
     }
-    if (left) {
-        TRY(report_put(r, lane, body));
+    if (record.len > REPORT_INFERENCE_MAX) {
+        return ERR_RANGE;
     }
-    r->stats.events++;
-    return OK;
+    TRY(hold_inferences(r));
+    enum err err = compose_inference(&r->compose, is_alarm, record);
+    follow_age(r);
+    return err;
 }
 
 enum err report_health(struct report *r, uint64_t rss_bytes)
@@ -442,7 +424,7 @@ enum err report_health(struct report *r, uint64_t rss_bytes)
     report_close_block(r);
     buffer_reset(&r->scratch);
     TRY(report_health_pack(r, rss_bytes, &r->scratch));
-    return report_put(r, LANE_BULK, buffer_slice(&r->scratch));
+    return compose_put(&r->compose, LANE_BULK, buffer_slice(&r->scratch));
 }
 
 void report_flush(struct report *r)
@@ -456,8 +438,9 @@ void report_flush(struct report *r)
 
 void report_set_period(struct report *r, int64_t period_us)
 {
-    report_close_block(r); /* its samples keep the old one */
+    compose_set_period(&r->compose, period_us);
     r->options.period_us = period_us;
+    follow_age(r);
 }
 
 void report_set_synced(struct report *r, bool synced)
@@ -465,11 +448,16 @@ void report_set_synced(struct report *r, bool synced)
     r->synced = synced;
 }
 
+bool report_synced(const struct report *r)
+{
+    return r->synced;
+}
+
 /* ---- figures ---- */
 
 bool report_drained(const struct report *r)
 {
-    if (!r->ready || r->builder.count > 0 || !queue_empty(&r->queue) || report_thin_waiting(r)) {
+    if (!r->ready || r->compose.builder.count > 0 || !queue_empty(&r->queue) || report_thin_waiting(r)) {
         return false;
     }
     for (unsigned i = 0; i < LANE_COUNT; i++) {
@@ -483,7 +471,13 @@ bool report_drained(const struct report *r)
 
 void report_stats(const struct report *r, struct report_stats *ret_stats)
 {
+    const struct compose_stats *c = &r->compose.stats;
     *ret_stats = r->stats;
+    ret_stats->samples = c->samples;
+    ret_stats->refused = c->refused;
+    ret_stats->records = c->records;
+    ret_stats->events = c->events;
+    ret_stats->thinned_blocks = c->thinned_blocks;
     for (unsigned i = 0; i < LANE_COUNT; i++) {
         const struct lane *lane = &r->lanes[i];
         struct report_lane_stats *s = &ret_stats->lane[i];
@@ -501,6 +495,12 @@ void report_stats(const struct report *r, struct report_stats *ret_stats)
         ret_stats->thinned_waiting += (uint64_t)max_i64(r->thin->counts[i].waiting, 0);
     }
     ret_stats->failing = r->retry_us != 0;
+}
+
+void report_inferences(const struct report *r, uint64_t *ret_taken, uint64_t *ret_lost)
+{
+    *ret_taken = r->compose.held.taken;
+    *ret_lost = r->compose.held.lost;
 }
 
 int64_t report_unsynced_us(const struct report *r)

@@ -23,8 +23,10 @@
 #include "core/bus/bus.h"
 #include "core/loop/loop.h"
 #include "core/outbox/outbox.h"
+#include "core/sketch/sketch.h"
 #include "core/store/store.h"
 #include "device/sense/sense.h"
+#include "proto/topic/topic.h"
 
 struct report;
 struct crypt_aead;
@@ -40,40 +42,43 @@ struct report_options {
     const char *software;
     const struct sense_channel *channels; /* borrowed for the life of the report */
     size_t channel_count;
+    size_t window_channels; /* so many more stand behind them in channels, for report_windows: blocks have no column of
+                             * them */
     const char *source;
     uint64_t config_hash;
-    unsigned samples_per_record;  /* 1..1024 */
-    int64_t max_age_us;           /* a block is closed when its first sample is so old */
-    int64_t period_us;            /* of sampling; samples within 1 % of it need no time column */
-    uint64_t bulk_bytes;          /* room of lane 1; 0 = 85 % of the store's cap */
-    uint64_t alarm_bytes;         /* room of lane 0; 0 = 5 % */
-    unsigned describe_every;      /* records; 0 = 1000 */
-    uint64_t boot_id;             /* of the machine: what monotonic times refer to; 0 = random */
+    uint64_t model;                      /* id of the model that looks at the samples; 0 = none */
+    unsigned samples_per_record;         /* 1..1024 */
+    int64_t max_age_us;                  /* a block is closed when its first sample is so old */
+    int64_t period_us;                   /* of sampling; samples within 1 % of it need no time column */
+    uint64_t bulk_bytes;                 /* room of lane 1; 0 = 85 % of the store's cap */
+    uint64_t alarm_bytes;                /* room of lane 0; 0 = 5 % */
+    unsigned describe_every;             /* records; 0 = 1000 */
+    uint64_t boot_id;                    /* of the machine: what monotonic times refer to; 0 = random */
     struct window_sender_options window; /* zeros = presets */
-    struct crypt_aead *aead;      /* borrowed; NULL = CRC32C only */
-    struct curate *curate;        /* rules, made ready; borrowed until others are set, may be shared; NULL = none */
-    int64_t declare_us;           /* what rules took is declared so often; 0 = 60 s */
-    int64_t wall_skew_us;         /* added to the wall clock: a device whose clock is wrong, in simulations */
-    struct report_watcher {       /* for simulators that measure; each may be NULL; none may call the report */
-        void (*on_link)(void *arg, bool up, const char *reason);   /* whatever the bus says (bus.h, on_state) */
-        void (*on_block)(void *arg, uint64_t number);              /* a block has got its number in lane 1; not durable yet */
+    struct crypt_aead *aead;             /* borrowed; NULL = CRC32C only */
+    struct curate *curate;  /* rules, made ready; borrowed until others are set, may be shared; NULL = none */
+    int64_t declare_us;     /* what rules took is declared so often; 0 = 60 s */
+    int64_t wall_skew_us;   /* added to the wall clock: a device whose clock is wrong, in simulations */
+    struct report_watcher { /* for simulators that measure; each may be NULL; none may call the report */
+        void (*on_link)(void *arg, bool up, const char *reason); /* whatever the bus says (bus.h, on_state) */
+        void (*on_block)(void *arg, uint64_t number); /* a block has got its number in lane 1; not durable yet */
         void (*on_acked)(void *arg, uint8_t lane, uint64_t acked); /* the gateway has everything up to it */
         void *arg;
     } watcher;
 };
 struct report_stats {
     uint64_t samples, records, events, gaps, gap_numbers, commits, failed_commits, acks;
-    uint64_t refused; /* samples not taken */
+    uint64_t refused;                  /* samples not taken */
     uint64_t thinned, thinned_waiting; /* readings that rules took out; of those, not declared yet */
     uint64_t thinned_blocks;           /* blocks of which nothing was left */
-    uint64_t damaged; /* numbers declared lost because their entry did not verify */
-    uint64_t rebases; /* epochs begun because an old image had been restored */
-    uint64_t ignored; /* messages: retained, not ours, not an ack */
-    bool failing;     /* the last commit has failed */
+    uint64_t damaged;                  /* numbers declared lost because their entry did not verify */
+    uint64_t rebases;                  /* epochs begun because an old image had been restored */
+    uint64_t ignored;                  /* messages: retained, not ours, not an ack */
+    bool failing;                      /* the last commit has failed */
     struct report_lane_stats {
         uint64_t epoch, top, durable, acked, bytes; /* top: highest number given, durable or not */
-        uint64_t sent, max_bytes, gap_numbers; /* gap_numbers: dropped since the start */
-        uint64_t gap_waiting; /* of gap_numbers: declared, but not acknowledged yet */
+        uint64_t sent, max_bytes, gap_numbers;      /* gap_numbers: dropped since the start */
+        uint64_t gap_waiting;                       /* of gap_numbers: declared, but not acknowledged yet */
     } lane[2];
 };
 
@@ -88,21 +93,47 @@ enum err report_new(struct loop *loop, struct bus *bus, struct store *store, con
  * NULL. */
 void report_free(struct report *report);
 DEFINE_CLEANUP(struct report, report_free)
-/* Subscribes to <...>/cmd: fn gets what comes there, live messages only. Until then nothing is listened to. ERR_NOMEM.
- * */
-enum err report_listen(struct report *report, void (*fn)(void *arg, struct slice payload), void *arg) MUST_CHECK;
+/* Subscribes to one more channel of the device: fn gets what comes there, live messages only. Embedded in its owner,
+ * filled but for next, and there for the life of the report; no two for one channel. ERR_NOMEM. */
+struct report_listener {
+    enum topic_channel channel;
+    void (*fn)(void *arg, struct slice payload);
+    void *arg;
+    struct report_listener *next; /* private */
+};
+enum err report_listen(struct report *report, struct report_listener *listener) MUST_CHECK;
 bool report_ready(const struct report *report);
 /* Where the next sample will stand (for sense_read). Holds until anything else is reported or the handler returns;
  * closes a block that the sample does not belong to. device is borrowed from the report. */
 void report_place(struct report *report, struct sense_place *ret_place);
-/* values: one per channel; NaN = missing. Allocates nothing as long as the disk keeps up. ERR_AGAIN: not ready, or the store takes nothing (failing
- * disk); the sample is counted as not taken. */
+/* values: one per channel; NaN = missing. Allocates nothing as long as the disk keeps up. ERR_AGAIN: not ready, or the
+ * store takes nothing (failing disk); the sample is counted as not taken. */
 enum err report_sample(struct report *report, const double *values) MUST_CHECK;
 enum report_severity { REPORT_INFO, REPORT_WARNING, REPORT_ALARM };
 /* Lane 0 for ALARM, lane 1 otherwise. text, channel may be NULL; value NaN = none. id: a stable word, not empty
  * (ERR_RANGE). ERR_AGAIN: not ready. ERR_FULL: the store takes nothing and what waits for it has used up its memory. */
 enum err report_event(struct report *report, enum report_severity severity, const char *id, const char *text,
                       const char *channel, double value) MUST_CHECK;
+/* record: a whole Record with an Inference. Alarms go into lane 0 at once; the others into lane 1 behind the block
+ * under construction, which they do not cut short: a power cut takes them with it. ERR_AGAIN: not ready; ERR_RANGE: too
+ * long; ERR_FULL as report_event. */
+enum { REPORT_INFERENCE_MAX = 512 };
+enum err report_inference(struct report *report, bool is_alarm, struct slice record) MUST_CHECK;
+/* Taken; of these lost, since the store took nothing when their block was closed. */
+void report_inferences(const struct report *report, uint64_t *ret_taken, uint64_t *ret_lost);
+/* Statistics of spans, as Windows of a Curated record: in lane 1, behind the block under construction, which is closed.
+ * Rules see them as a gateway's would. rule: their name. ERR_AGAIN: not ready; ERR_RANGE: no channel of that number, or
+ * more than REPORT_WINDOWS_MAX, or none; ERR_FULL as report_event. */
+enum { REPORT_WINDOWS_MAX = 65 };
+struct report_window {
+    unsigned channel; /* of options.channels */
+    uint64_t start_us, length_us;
+    struct moments moments;
+    struct slice sketch; /* core/sketch; may be empty */
+    bool partial;
+};
+enum err report_windows(struct report *report, const char *rule, const struct report_window *windows,
+                        size_t count) MUST_CHECK;
 enum err report_health(struct report *report, uint64_t rss_bytes) MUST_CHECK;
 /* For SIGHUP. Closes the block under construction. */
 void report_set_period(struct report *report, int64_t period_us);
@@ -120,6 +151,7 @@ const char *report_gateway(const struct report *report);
 uint64_t report_wall_us(const struct report *report);
 /* Whether the wall clock is held by NTP; false until told. Blocks carry it. */
 void report_set_synced(struct report *report, bool synced);
+bool report_synced(const struct report *report);
 /* Closes the block under construction and commits. */
 void report_flush(struct report *report);
 /* Nothing is pending and everything durable is acknowledged. */

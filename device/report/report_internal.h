@@ -2,9 +2,9 @@
 /*
  * report_internal - the report's state and how its files share the work.
  *
- *   report.c   start, samples, events, figures
- *   records.c  bodies: Describe, Event, Health
- *   builder.c  the block under construction
+ *   report.c   start, samples, events, figures (device/compose makes blocks and records of them)
+ *   records.c  bodies: Describe, Health
+ *   windows.c  statistics of spans
  *   thin.c     rules: what is left of a block, what they took
  *   queue.c    records without a number in the store yet
  *   commit.c   queue -> spools, one batch at a time; room in a full store; a new epoch
@@ -15,16 +15,17 @@
 
 #include "core/silence/silence.h"
 #include "core/spool/spool.h"
-#include "device/report/builder.h"
+#include "device/compose/compose.h"
 #include "device/report/queue.h"
 #include "device/report/report.h"
 #include "proto/curate/curate.h"
 #include "proto/topic/topic.h"
 #include "proto/wire/wire.h"
 
-enum { LANE_ALARM, LANE_BULK, LANE_COUNT };
+enum { LANE_ALARM = COMPOSE_ALARM, LANE_BULK = COMPOSE_BULK, LANE_COUNT = COMPOSE_LANES };
 enum {
-    EVENT_RECORD_MAX = WIRE_TEXT_MAX + 2 * WIRE_NAME_MAX + 96,
+    EVENT_RECORD_MAX = COMPOSE_EVENT_MAX,
+    WINDOWS_RECORD_MAX = REPORT_WINDOWS_MAX * 96 + WIRE_SKETCH_MAX, /* at least one sketch */
     FRAME_ENTRIES = 64,
     GAP_RECORD_MAX = 64,
     FRAME_BYTES = 32 * 1024,
@@ -40,8 +41,6 @@ struct lane {
     struct spool *spool;   /* owned */
     struct outbox *outbox; /* owned; NULL until the start is durable */
     uint64_t max_bytes, drop_bytes; /* room, and how much is freed at a time when it is used up */
-    bool describe_due;
-    unsigned since_describe; /* records */
     uint64_t gap_first, gap_last; /* the gap at the old end, as far as it has been counted */
     bool overflowing;        /* since the receiver last acknowledged something */
     bool squeeze;            /* the store refused a batch although the lane had room */
@@ -72,32 +71,27 @@ struct report {
     struct store *store;
     struct report_options options;
     char site[ID_MAX + 1], gateway[ID_MAX + 1], device[ID_MAX + 1];
-    char software[WIRE_NAME_MAX + 1], source[WIRE_NAME_MAX + 1];
+    char software[WIRE_NAME_MAX + 1];
     char tele_topic[TOPIC_MAX + 1], ack_topic[TOPIC_MAX + 1];
     void (*on_ready)(void *arg);
     void *arg;
-    void (*on_command)(void *arg, struct slice payload); /* NULL = nobody listens */
-    void *command_arg;
+    struct report_listener *listeners; /* borrowed */
 
     bool ready;
     uint32_t boot;
     uint64_t boot_seq, boot_id;
-    uint32_t set;           /* of the description */
     struct buffer describe; /* the packed Describe record: the same at every repetition */
     int64_t started_us;
 
     struct lane lanes[LANE_COUNT];
-    struct builder builder;
+    struct compose compose;
+    void *compose_memory, *held_memory; /* owned; held: NULL = there never was an inference */
     struct thin *thin;      /* owned; NULL = no rules */
     int64_t thin_owed;      /* readings that went after they were declared, by rules before these */
     struct queue queue;
     struct buffer scratch;  /* a record on its way into the queue */
     struct buffer frame, gaps; /* of the frame being sent; gaps: bodies that were made anew for it */
     bool synced;
-
-    bool placed;            /* prepare() has run for the sample that comes in this round */
-    int64_t placed_us;      /* loop time of the last prepare() */
-    int64_t sample_wall_us; /* wall clock at that time */
 
     bool up;                /* what the bus last said */
     struct silence silence;
@@ -120,8 +114,6 @@ struct report {
 /* Appends the description as the driver's channels are; *ret_set: its set. rules: the version in force, 0 = none. */
 enum err report_describe_pack(struct report *r, uint64_t rules, uint32_t *ret_set, struct buffer *out) MUST_CHECK;
 /* Appends a whole Record to out. */
-enum err report_event_pack(struct report *r, enum report_severity severity, const char *id, const char *text,
-                           const char *channel, double value, struct buffer *out) MUST_CHECK;
 enum err report_health_pack(struct report *r, uint64_t rss_bytes, struct buffer *out) MUST_CHECK;
 
 /* ---- thin.c ---- */
@@ -139,12 +131,10 @@ bool report_thin_waiting(const struct report *r);
 size_t report_record_max(const struct report *r);
 
 /* ---- report.c ---- */
-/* The queue may hold as much as the records in force ask for. */
-void report_queue_fit(struct report *r);
+/* Rules are in force, or others, or none: what records may be as large as, and what the queue may hold. */
+void report_rules_changed(struct report *r);
 /* Closes the block under construction, if there is one. */
 void report_close_block(struct report *r);
-/* Queues a whole Record, after a Describe when one is due. ERR_FULL: the queue has no room beside the block's. */
-enum err report_put(struct report *r, uint8_t lane, struct slice body) MUST_CHECK;
 /* The start is durable. */
 void report_started(struct report *r);
 

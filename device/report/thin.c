@@ -92,10 +92,10 @@ static enum err thin_new(struct report *r, struct curate *curate, struct thin **
 enum err report_thin_init(struct report *r)
 {
     if (r->options.curate == NULL) {
-        return report_describe_pack(r, 0, &r->set, &r->describe);
+        return report_describe_pack(r, 0, &r->compose.set, &r->describe);
     }
     TRY(thin_new(r, r->options.curate, &r->thin));
-    return stream_begin(r, r->thin, (struct slice){0}, &r->set, &r->describe);
+    return stream_begin(r, r->thin, (struct slice){0}, &r->compose.set, &r->describe);
 }
 
 void report_thin_deinit(struct report *r)
@@ -241,10 +241,10 @@ enum err report_set_curate(struct report *r, struct curate *curate)
     thin_free(r->thin);
     r->thin = thin;
     r->options.curate = curate;
-    r->set = set;
-    report_queue_fit(r);
-    for (unsigned i = 0; i < LANE_COUNT; i++) {
-        r->lanes[i].describe_due = true;
+    r->compose.set = set;
+    report_rules_changed(r);
+    for (uint8_t lane = 0; lane < LANE_COUNT; lane++) {
+        compose_describe_soon(&r->compose, lane);
     }
     return OK;
 }

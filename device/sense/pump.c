@@ -10,7 +10,8 @@
  * Affinity laws (flow ~ n, head ~ n^2, power ~ n^3) follow from the curves. Noise and set points come from mix_u64 of
  * (seed, step, channel): the same seed gives the same series, bit for bit.
  *
- * Faults come in cycles of an hour of steps, after a healthy first part whose length depends on the seed:
+ * Faults come in cycles (the option `cycle`; an hour of steps), after a healthy first part (`onset`; else its length
+ * depends on the seed); with the next cycle the pump is as new:
  *   wear   efficiency falls, friction, temperature and vibration rise with the square of the time since it began
  *   stuck  one sensor, chosen by the seed, repeats its last value
  *   leak   a part of the flow leaves before the flow meter, and the outlet pressure falls
@@ -18,11 +19,12 @@
  */
 #include "device/sense/sense_internal.h"
 
+#include <inttypes.h>
 #include <math.h>
 
 enum { FLOW, PRESSURE, SPEED, MOTOR_CURRENT, BEARING_TEMP, VIBRATION_RMS, CHANNEL_COUNT };
 enum fault_kind { FAULT_NONE, FAULT_WEAR, FAULT_STUCK, FAULT_LEAK, FAULT_KINDS };
-enum { CYCLE_STEPS = 3600, HEALTHY_STEPS_MIN = 600, HEALTHY_STEPS_SPREAD = 1800, SET_POINT_STEPS = 240 };
+enum { CYCLE_STEPS = 3600, SET_POINT_STEPS = 240 };
 
 static const char *const fault_names[FAULT_KINDS] = {"none", "wear", "stuck", "leak"};
 
@@ -41,7 +43,7 @@ static const struct {
 struct pump {
     uint64_t seed, step;
     enum fault_kind fault;
-    uint64_t healthy_steps;
+    uint64_t cycle_steps, healthy_steps;
     unsigned stuck_channel;
     double speed, bearing_temp; /* states of the two lags */
     double stuck_value;         /* NaN while nothing is stuck */
@@ -66,11 +68,11 @@ static double noise(const struct pump *p, unsigned channel)
 /* 0 while healthy, else 0..1 of the faulty part of the cycle. */
 static double fault_progress(const struct pump *p)
 {
-    uint64_t at = p->step % CYCLE_STEPS;
+    uint64_t at = p->step % p->cycle_steps;
     if (p->fault == FAULT_NONE || at < p->healthy_steps) {
         return 0;
     }
-    return (double)(at - p->healthy_steps + 1) / (double)(CYCLE_STEPS - p->healthy_steps);
+    return (double)(at - p->healthy_steps + 1) / (double)(p->cycle_steps - p->healthy_steps);
 }
 
 static void pump_step(struct pump *p, double *values)
@@ -138,7 +140,13 @@ static enum err pump_open(struct sense *sense, const struct sense_options *optio
     sense->state = p;
     TRY(pump_fault(options->fault, options->seed, &p->fault, reterr));
     p->seed = mix_u64(options->seed);
-    p->healthy_steps = HEALTHY_STEPS_MIN + mix_u64(p->seed) % HEALTHY_STEPS_SPREAD;
+    p->cycle_steps = options->cycle > 0 ? options->cycle : CYCLE_STEPS;
+    p->healthy_steps =
+        options->onset > 0 ? options->onset : p->cycle_steps / 6 + mix_u64(p->seed) % max_u64(p->cycle_steps / 2, 1);
+    if (p->healthy_steps >= p->cycle_steps) {
+        return fault_set(reterr, ERR_RANGE, "driver pump: the fault begins after its cycle of %" PRIu64 " samples",
+                         p->cycle_steps);
+    }
     p->stuck_channel = (unsigned)(mix_u64(p->seed + 1) % CHANNEL_COUNT);
     p->stuck_value = NAN;
     p->speed = 2700;

@@ -34,6 +34,8 @@ struct sense_options {
     unsigned bits;       /* csv: 0, or: resolution = range of the first rows / 2^bits, as an ADC of so many bits */
     unsigned channels;   /* pattern */
     const char *fault;   /* pump: "none", "wear", "stuck", "leak", or "auto" = by seed */
+    uint64_t onset;      /* pump: samples until the fault begins; 0 = by seed */
+    uint64_t cycle;      /* pump: samples until it begins anew, sound; 0 = 3600 */
 };
 struct sense;
 

@@ -2,10 +2,10 @@
 /*
  * builder - the block under construction: samples become columns of integers.
  *
- * Arrays are allocated once, for samples_max samples; adding and closing allocate nothing.
+ * Arrays stand in the caller's memory, for samples_max samples; nothing is allocated.
  */
-#ifndef DEVICE_REPORT_BUILDER_H
-#define DEVICE_REPORT_BUILDER_H
+#ifndef DEVICE_COMPOSE_BUILDER_H
+#define DEVICE_COMPOSE_BUILDER_H
 
 #include "core/base/base.h"
 #include "core/base/buffer.h"
@@ -13,18 +13,20 @@
 
 struct builder {
     size_t channels, samples_max;
-    size_t count;        /* samples in the block */
-    int64_t *values;     /* owned; [channels][samples_max], packed to [channels][count] when the block is closed */
-    int64_t *at_us;      /* owned; monotonic time of each sample */
-    double *resolutions; /* owned; [channels] */
-    int64_t wall_us;     /* of the first sample */
-    bool synced;         /* the wall clock was, at the first sample */
+    size_t count;                 /* samples in the block */
+    int64_t *values;              /* [channels][samples_max], packed to [channels][count] when the block is closed */
+    int64_t *at_us;               /* monotonic time of each sample */
+    double *resolutions;          /* [channels] */
+    int64_t wall_us;              /* of the first sample */
+    bool synced;                  /* the wall clock was, at the first sample */
     struct buffer columns, times; /* reused by every block */
 };
 
-enum err builder_init(struct builder *b, const struct sense_channel *channels, size_t count,
-                      size_t samples_max) MUST_CHECK;
-void builder_deinit(struct builder *b);
+/* Of the memory that builder_init takes, aligned for int64_t. */
+size_t builder_bytes(size_t channels, size_t samples_max);
+/* memory: borrowed for the life of the builder. */
+void builder_init(struct builder *b, const struct sense_channel *channels, size_t count, size_t samples_max,
+                  void *memory);
 /* Longest Record of a block of so many channels and samples. */
 size_t builder_record_max(size_t channels, size_t samples);
 /* values: one per channel. The block must not be full. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "device/report/builder.h"
+#include "device/compose/builder.h"
 
 #include "proto/block/block.h"
 #include "proto/wire/wire.h"
@@ -11,34 +11,29 @@ size_t builder_record_max(size_t channels, size_t samples)
     return (channels + 1) * BLOCK_COLUMN_BYTES(samples) + RECORD_OVERHEAD;
 }
 
-enum err builder_init(struct builder *b, const struct sense_channel *channels, size_t count, size_t samples_max)
+size_t builder_bytes(size_t channels, size_t samples_max)
 {
+    return (channels + 1) * (samples_max * sizeof(int64_t) + BLOCK_COLUMN_BYTES(samples_max)) +
+           channels * sizeof(double);
+}
+
+void builder_init(struct builder *b, const struct sense_channel *channels, size_t count, size_t samples_max,
+                  void *memory)
+{
+    uint8_t *at = memory;
+    size_t column = BLOCK_COLUMN_BYTES(samples_max);
     *b = (struct builder){.channels = count, .samples_max = samples_max};
-    buffer_init(&b->columns, count * BLOCK_COLUMN_BYTES(samples_max));
-    buffer_init(&b->times, BLOCK_COLUMN_BYTES(samples_max));
-    b->values = calloc(count * samples_max, sizeof *b->values);
-    b->at_us = calloc(samples_max, sizeof *b->at_us);
-    b->resolutions = calloc(count, sizeof *b->resolutions);
-    bool room = buffer_extend(&b->columns, b->columns.max) != NULL && buffer_extend(&b->times, b->times.max) != NULL;
-    buffer_reset(&b->columns); /* the memory stays */
-    buffer_reset(&b->times);
-    if (b->values == NULL || b->at_us == NULL || b->resolutions == NULL || !room) {
-        return ERR_NOMEM;
-    }
+    b->values = memory;
+    at += count * samples_max * sizeof(*b->values);
+    b->at_us = (int64_t *)(void *)at;
+    at += samples_max * sizeof(*b->at_us);
+    b->resolutions = (double *)(void *)at;
+    at += count * sizeof(*b->resolutions);
+    buffer_init_over(&b->columns, at, count * column);
+    buffer_init_over(&b->times, at + count * column, column);
     for (size_t i = 0; i < count; i++) {
         b->resolutions[i] = channels[i].resolution;
     }
-    return OK;
-}
-
-void builder_deinit(struct builder *b)
-{
-    buffer_deinit(&b->columns);
-    buffer_deinit(&b->times);
-    free(b->values);
-    free(b->at_us);
-    free(b->resolutions);
-    *b = (struct builder){0};
 }
 
 void builder_add(struct builder *b, const double *values, int64_t now_us, int64_t wall_us, bool synced)
@@ -84,12 +79,13 @@ static enum err encode_columns(struct builder *b)
 
 enum err builder_close(struct builder *b, int64_t period_us, uint32_t set, struct buffer *out)
 {
-    Weir__V1__Block block = WEIR__V1__BLOCK__INIT;
-    block.set = set;
-    block.wall_us = (uint64_t)b->wall_us;
-    block.mono_us = (uint64_t)b->at_us[0];
-    block.samples = (uint32_t)b->count;
-    block.quality = b->synced ? WEIR__V1__CLOCK_QUALITY__NTP : WEIR__V1__CLOCK_QUALITY__UNSYNCED;
+    struct wire_block block = {
+        .set = set,
+        .wall_us = (uint64_t)b->wall_us,
+        .mono_us = (uint64_t)b->at_us[0],
+        .samples = (uint32_t)b->count,
+        .quality = b->synced ? WEIR__V1__CLOCK_QUALITY__NTP : WEIR__V1__CLOCK_QUALITY__UNSYNCED,
+    };
     buffer_reset(&b->columns);
     buffer_reset(&b->times);
     enum err err = OK;
@@ -103,11 +99,7 @@ enum err builder_close(struct builder *b, int64_t period_us, uint32_t set, struc
     }
     b->count = 0;
     TRY(err);
-    block.times = (ProtobufCBinaryData){.data = b->times.ptr, .len = b->times.len};
-    block.columns = (ProtobufCBinaryData){.data = b->columns.ptr, .len = b->columns.len};
-    Weir__V1__Record record = WEIR__V1__RECORD__INIT;
-    record.schema = WIRE_SCHEMA;
-    record.kind_case = WEIR__V1__RECORD__KIND_BLOCK;
-    record.block = &block;
-    return wire_record_pack(&record, out);
+    block.times = buffer_slice(&b->times);
+    block.columns = buffer_slice(&b->columns);
+    return wire_block_encode(&block, out);
 }
