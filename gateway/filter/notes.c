@@ -6,10 +6,10 @@
  * those of the curated alarm lane. So the sink has it exactly once. A note waits here until a commit has taken it; what
  * a failed commit takes back goes into the next one, with new numbers.
  */
-#include <math.h>
 #include <stdio.h>
 
 #include "gateway/filter/filter_internal.h"
+#include "proto/receive/receive.h"
 
 enum err filter_note(struct filter *f, const char *id, const char *text, uint64_t *ret_note)
 {
@@ -31,30 +31,13 @@ bool filter_noted(const struct filter *f, uint64_t note)
     return note <= f->notes_done;
 }
 
-static enum err append_note(struct filter *f, struct filter_waiting *note)
+static enum err append_note(struct filter *f, struct filter_waiting *waiting)
 {
-    Weir__V1__Event event = WEIR__V1__EVENT__INIT;
-    Weir__V1__Record record = WEIR__V1__RECORD__INIT;
-    uint64_t number = spool_next(f->curated[0]);
-    struct wire_forward forward = {.epoch = spool_epoch(f->curated[0]),
-                                   .first = number,
-                                   .last = number,
-                                   .top = number,
-                                   .received_us = note->wall_us};
-    event.id = note->id;
-    event.severity = WEIR__V1__SEVERITY__INFO;
-    event.wall_us = note->wall_us;
-    event.mono_us = note->mono_us;
-    event.text = note->text;
-    event.value = NAN; /* none */
-    record.schema = WIRE_SCHEMA;
-    record.kind_case = WEIR__V1__RECORD__KIND_EVENT;
-    record.event = &event;
-    buffer_reset(&f->record);
-    TRY(wire_record_pack(&record, &f->record));
-    snprintf(forward.device, sizeof(forward.device), "%s", f->gateway);
-    snprintf(forward.gateway, sizeof(forward.gateway), "%s", f->gateway);
-    forward.record = buffer_slice(&f->record);
+    const struct receive_note note = {
+        .id = waiting->id, .text = waiting->text, .wall_us = waiting->wall_us, .mono_us = waiting->mono_us};
+    struct wire_forward forward;
+    TRY(receive_hop_note(f->gateway, spool_epoch(f->curated[0]), spool_next(f->curated[0]), &note, &f->record,
+                         &forward));
     return filter_append(f, 0, &forward);
 }
 

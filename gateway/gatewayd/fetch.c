@@ -10,17 +10,6 @@
 
 enum { PAGE_ENTRIES = 5000, PAGE_RECORDS = 500, PAGE_BYTES = 1 << 20, LEFT_ALONE_S = 30 };
 
-static int refuse(struct buffer *body, int status, const char *text)
-{
-    struct json j;
-    buffer_reset(body);
-    json_init(&j, body);
-    json_object(&j, NULL);
-    json_str(&j, "error", text);
-    json_object_end(&j);
-    return status;
-}
-
 static bool parse_u64(const char *text, uint64_t preset, uint64_t *ret_value)
 {
     char *end = NULL;
@@ -105,7 +94,7 @@ static int deny(struct filter *filter, const struct asked *a, const char *why, s
     if (note(filter, "raw-read-refused", a, outcome, &ignored) != OK) {
         log_warn("a refused question cannot be noted", KV_STR("device", a->device));
     }
-    return refuse(body, 403, why);
+    return control_error(body, 403, why);
 }
 
 static int open_question(struct fetch_desk *desk, struct filter *filter, const struct asked *a, struct buffer *body)
@@ -127,7 +116,7 @@ static int open_question(struct fetch_desk *desk, struct filter *filter, const s
         seat++;
     }
     if (seat == desk->seats + FETCH_SEATS) {
-        return refuse(body, 503, "others are asking at this moment; try again in half a minute");
+        return control_error(body, 503, "others are asking at this moment; try again in half a minute");
     }
     *seat = (struct fetch_seat){.id = desk->questions + 1, .uid = a->peer.uid, .used_us = loop_now_us(desk->loop)};
     snprintf(seat->device, sizeof(seat->device), "%s", a->device);
@@ -137,7 +126,7 @@ static int open_question(struct fetch_desk *desk, struct filter *filter, const s
     err = err == OK ? note(filter, "raw-read", a, text, &seat->note) : err;
     if (err != OK) {
         filter_question_free(take(seat->question));
-        return refuse(body, 503, err == ERR_FULL ? "the question cannot be noted now" : err_name(err));
+        return control_error(body, 503, err == ERR_FULL ? "the question cannot be noted now" : err_name(err));
     }
     desk->questions++;
     json_init(&j, body);
@@ -157,7 +146,7 @@ static int ask(struct fetch_desk *desk, struct filter *filter, const struct cont
     if (a.device == NULL || !id_valid(slice_str(a.device)) || control_param(request, "from") == NULL ||
         control_param(request, "to") == NULL || !parse_u64(control_param(request, "from"), 0, &a.from_us) ||
         !parse_u64(control_param(request, "to"), 0, &a.to_us) || a.from_us > a.to_us) {
-        return refuse(body, 400, "needs device=ID, from=US and to=US, us since 1970, from before to");
+        return control_error(body, 400, "needs device=ID, from=US and to=US, us since 1970, from before to");
     }
     return open_question(desk, filter, &a, body);
 }
@@ -210,7 +199,7 @@ static int give(struct fetch_seat *seat, struct filter *filter, uint64_t cursor,
     enum err err = filter_question_page(seat->question, cursor, PAGE_ENTRIES, on_reading, &w, &page);
     if (err != OK) {
         end_question(seat, filter, err == ERR_CONFLICT ? "ended with other rules" : "failed");
-        return refuse(body, 503, err == ERR_CONFLICT ? "other rules have come into force; ask again" : err_name(err));
+        return control_error(body, 503, err == ERR_CONFLICT ? "other rules have come into force; ask again" : err_name(err));
     }
     json_array_end(&j);
     json_u64(&j, "cursor", page.cursor);
@@ -232,13 +221,13 @@ static int go_on(struct fetch_desk *desk, struct filter *filter, const struct co
     struct fetch_seat *seat = desk->seats;
     if (!parse_u64(control_param(request, "question"), 0, &id) ||
         !parse_u64(control_param(request, "cursor"), 0, &cursor)) {
-        return refuse(body, 400, "question and cursor are numbers");
+        return control_error(body, 400, "question and cursor are numbers");
     }
     while (seat < desk->seats + FETCH_SEATS && (seat->question == NULL || seat->id != id)) {
         seat++;
     }
     if (seat == desk->seats + FETCH_SEATS || seat->uid != peer->uid) {
-        return refuse(body, 404, "there is no such question of yours");
+        return control_error(body, 404, "there is no such question of yours");
     }
     seat->used_us = loop_now_us(desk->loop);
     if (control_param(request, "end") != NULL) {
@@ -258,10 +247,10 @@ int fetch_answer(struct fetch_desk *desk, struct filter *filter, const struct co
 {
     struct control_peer peer;
     if (filter == NULL) {
-        return refuse(body, 404, "this gateway keeps no raw records: it has no rules");
+        return control_error(body, 404, "this gateway keeps no raw records: it has no rules");
     }
     if (control_peer(request, &peer) != OK) {
-        return refuse(body, 403, "who asks is not known");
+        return control_error(body, 403, "who asks is not known");
     }
     return control_param(request, "question") != NULL ? go_on(desk, filter, request, &peer, body)
                                                       : ask(desk, filter, request, &peer, body);

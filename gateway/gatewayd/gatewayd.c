@@ -34,6 +34,10 @@ static void on_curated(void *arg)
 static void on_durable(void *arg)
 {
     struct gateway *g = arg;
+    gateway_notes_look(g);
+    if (g->vitals != NULL) {
+        vitals_kick(g->vitals);
+    }
     if (g->filter != NULL) {
         filter_kick(g->filter);
     } else {
@@ -75,6 +79,7 @@ static void on_hold(void *arg, bool held)
     struct gateway *g = arg;
     g->holding = held;
     hold(g);
+    loop_task_post(&g->note_task);
 }
 
 /* ---- boot ---- */
@@ -87,7 +92,7 @@ static enum err make_ingest(struct gateway *g, struct fault *reterr)
                   .max_batch = g->options.commit_entries,
                   .max_delay_us = g->options.commit_delay_us},
     };
-    struct ingest_handlers on = {.on_durable = on_durable, .arg = g};
+    struct ingest_handlers on = {.on_durable = on_durable, .on_ask = gateway_on_ask, .arg = g};
     return ingest_new(g->loop, g->down, g->store, g->spools, g->fleet, &options, &on, &g->ingest, reterr);
 }
 
@@ -131,7 +136,11 @@ static enum err make_uplink(struct gateway *g, struct fault *reterr)
         .budget = g->options.uplink_budget,
         .boot_id = g->options.boot_id,
     };
-    struct uplink_handlers on = {.batch = on_batch, .hold = on_hold, .on_path = on_path, .arg = g};
+    struct uplink_handlers on = {.batch = on_batch,
+                                 .hold = on_hold,
+                                 .on_path = on_path,
+                                 .on_answer = g->options.escalate != NULL ? gateway_on_parent_answer : NULL,
+                                 .arg = g};
     struct spool *const *spools = g->filter != NULL ? g->curated : g->spools;
     return uplink_new(g->loop, g->up, g->store, spools, &options, &on, &g->uplink, reterr);
 }
@@ -169,6 +178,29 @@ static enum err make_views(struct gateway *g, struct fault *reterr)
     return err == OK ? OK : fault_set(reterr, err, "the plant's views: %s", err_name(err));
 }
 
+static enum err on_health_note(void *arg, const char *id, const char *text)
+{
+    return gateway_note(arg, id, text);
+}
+
+static enum err make_vitals(struct gateway *g, struct fault *reterr)
+{
+    if (g->options.health == NULL) {
+        return OK;
+    }
+    struct vitals_options options = {
+        .health = g->options.health,
+        .spools = g->spools,
+        .aead = g->options.aead,
+        .table = GATEWAY_TABLE_HEALTH,
+        .batch = on_batch,
+        .note = on_health_note,
+        .arg = g,
+    };
+    enum err err = vitals_new(g->loop, g->store, &options, &g->vitals);
+    return err == OK ? OK : fault_set(reterr, err, "health: %s", err_name(err));
+}
+
 static enum err run(struct gateway *g, struct fault *reterr)
 {
     TRY(make_ingest(g, reterr));
@@ -182,6 +214,9 @@ static enum err run(struct gateway *g, struct fault *reterr)
     }
     hold(g);
     TRY(make_views(g, reterr));
+    TRY(make_vitals(g, reterr));
+    TRY(gateway_asks_begin(g, reterr));
+    loop_task_post(&g->note_task);
     enum err err = bus_start(g->down);
     if (err != OK) {
         return fault_set(reterr, err, "plant's bus: %s", err_name(err));
@@ -248,6 +283,7 @@ static void on_tick(void *arg)
     struct gateway *g = arg;
     struct bus_stats stats;
     (void)fleet_online(g->fleet);
+    gateway_notes_look(g);
     bus_stats(g->down, &stats);
     double rate = (double)(stats.bytes_in - g->last_bytes_in) / ((double)TICK_US / SECOND_US);
     g->last_bytes_in = stats.bytes_in;
@@ -327,6 +363,7 @@ enum err gateway_new(struct loop *loop, struct bus *down, struct bus *up, struct
     copy_options(g, options);
     loop_timer_init(&g->boot_timer, loop, on_boot_timer, g);
     loop_timer_init(&g->tick_timer, loop, on_tick, g);
+    gateway_notes_init(g);
     for (uint8_t i = 0; i < INBOX_LANES; i++) {
         struct spool_options spool = {.table = GATEWAY_TABLE_SPOOL,
                                       .meta_table = GATEWAY_TABLE_META,
@@ -352,7 +389,10 @@ void gateway_free(struct gateway *g)
     }
     loop_timer_cancel(&g->boot_timer);
     loop_timer_cancel(&g->tick_timer);
+    loop_task_cancel(&g->note_task);
+    escalate_free(g->escalate);
     views_free(g->views);
+    vitals_free(g->vitals);
     uplink_free(g->uplink);
     filter_free(g->filter);
     ingest_free(g->ingest);
@@ -493,6 +533,29 @@ enum err gateway_set_shadow(struct gateway *g, const struct rules *rules)
 struct filter *gateway_filter(struct gateway *g)
 {
     return g->filter;
+}
+
+enum err gateway_set_health(struct gateway *g, const struct health_options *health)
+{
+    const struct health_options *before = g->options.health;
+    g->options.health = health->count > 0 ? health : NULL;
+    enum err err = g->vitals != NULL ? vitals_set(g->vitals, health) : g->ingest != NULL ? make_vitals(g, NULL) : OK;
+    g->options.health = err == OK ? g->options.health : before;
+    return err;
+}
+
+void gateway_tell_health(struct gateway *g, const char *why)
+{
+    snprintf(g->limits_reload, sizeof(g->limits_reload), "%s", why != NULL ? why : "");
+}
+
+enum err gateway_health_json(struct gateway *g, const char *device, struct buffer *out)
+{
+    if (g->vitals == NULL) {
+        return g->options.health == NULL ? ERR_UNSUPPORTED : ERR_AGAIN;
+    }
+    vitals_json(g->vitals, device, out);
+    return OK;
 }
 
 struct inbox *gateway_inbox(struct gateway *g)

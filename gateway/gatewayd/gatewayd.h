@@ -15,6 +15,9 @@
  * Rules. With a parent and rules, gateway/filter stands between: ingest -> raw spools -> filter -> curated spools -> uplink.
  * A store that has curated spools keeps the filter also when the rules are taken away: then everything passes as it came.
  *
+ * Asks of devices that are unsure: plant's bus -> ingest -> gateway/escalate -> plant's bus (asks.c). What the gateway
+ * itself has to tell goes up as records of its own stream: by the filter, or where there is none by the raw alarm lane (notes.c).
+ *
  * Ending it at any time: bus_free(down), bus_free(up), gateway_free, store_close, in this order (a bus calls into the
  * gateway; the gateway does not touch its buses when it is freed). Gracefully: gateway_stop, run until
  * gateway_stopped.
@@ -29,8 +32,10 @@
 #include "core/store/store.h"
 #include "gateway/budget/budget.h"
 
+struct escalate_settings;
 struct filter;
 struct gateway;
+struct health_options;
 struct publish;
 struct uplink_parent;
 struct rules;
@@ -38,13 +43,14 @@ struct crypt_aead;
 struct buffer;
 
 /* Tables of the gateway's store, in this order. */
-#define GATEWAY_TABLES ((const char *const[]){"spool", "meta", "streams", "filter", "views"})
+#define GATEWAY_TABLES ((const char *const[]){"spool", "meta", "streams", "filter", "views", "health"})
 enum {
     GATEWAY_TABLE_SPOOL,
     GATEWAY_TABLE_META,
     GATEWAY_TABLE_STREAMS,
     GATEWAY_TABLE_FILTER,
     GATEWAY_TABLE_VIEWS,
+    GATEWAY_TABLE_HEALTH,
     GATEWAY_TABLE_COUNT
 };
 
@@ -70,6 +76,8 @@ struct gateway_options {
     uint64_t ring_bytes;          /* of raw records kept behind the rules */
     unsigned trail;               /* newest records of a stream that the rules' report remembers; 0 = none */
     struct publish *publish;      /* borrowed; views for subscribers in the plant; NULL = none */
+    const struct escalate_settings *escalate; /* borrowed until gateway_set_escalate; NULL: asks are not heard */
+    const struct health_options *health; /* borrowed; NULL: devices' and models' health is not watched */
 };
 struct gateway_command_stats { /* to devices: to sample faster while a capture lasts */
     uint64_t sent;
@@ -111,6 +119,13 @@ void gateway_tell_reload(struct gateway *gateway, const char *why);
 enum err gateway_set_shadow(struct gateway *gateway, const struct rules *rules) MUST_CHECK;
 /* NULL without rules. */
 struct filter *gateway_filter(struct gateway *gateway);
+/* Other models, quotas and batches; borrowed as options.escalate is. ERR_UNSUPPORTED: it runs without; as escalate_set.
+ */
+enum err gateway_set_escalate(struct gateway *gateway, const struct escalate_settings *settings,
+                              struct fault *reterr) MUST_CHECK;
+/* An event of the gateway's own, durable and in order like a device's; id, text: at most 31 and 399 bytes, copied. Kept
+ * in memory until a commit has taken it. ERR_FULL: 64 wait. */
+enum err gateway_note(struct gateway *gateway, const char *id, const char *text) MUST_CHECK;
 void gateway_stats(struct gateway *gateway, struct gateway_stats *ret_stats);
 bool gateway_drained(struct gateway *gateway);
 /* For checkers: its streams. NULL before the boot is durable. */
@@ -122,6 +137,13 @@ const struct uplink *gateway_uplink(const struct gateway *gateway);
 void gateway_status_json(struct gateway *gateway, struct buffer *out);
 void gateway_ledger_json(struct gateway *gateway, const char *device, struct buffer *out);
 void gateway_devices_json(struct gateway *gateway, struct buffer *out);
+/* Other calibrations, or for the first time some; borrowed until the next call or the end. Devices whose calibration is
+ * the same object as before keep what is known of them. ERR_RANGE, ERR_NOMEM: what was there before stays. */
+enum err gateway_set_health(struct gateway *gateway, const struct health_options *health) MUST_CHECK;
+/* For the status: why calibrations that were read again are not in force; NULL = they are. */
+void gateway_tell_health(struct gateway *gateway, const char *why);
+/* What gateway/health makes of the devices; device NULL = all. ERR_UNSUPPORTED: not watched; ERR_AGAIN: it is starting. */
+enum err gateway_health_json(struct gateway *gateway, const char *device, struct buffer *out) MUST_CHECK;
 /* What the uplink was spent on; ERR_UNSUPPORTED without a parent. */
 enum err gateway_bill_json(struct gateway *gateway, struct buffer *out) MUST_CHECK;
 

@@ -1,177 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * weir-gateway: the parts of the real world put together, signals, the control socket. Exit: 0 ended on request, 1
- * failed, 2 configuration.
+ * weir-gateway: the parts of the real world put together, rules and settings read again, signals. Exit: 0 ended on
+ * request, 1 failed, 2 configuration.
  */
 #include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 
-#include "core/base/json.h"
-#include "core/control/control.h"
-#include "core/daemon/daemon.h"
 #include "core/log/log.h"
-#include "core/crypt/crypt.h"
 #include "core/loop/loop.h"
 #include "gateway/filter/filter.h"
-#include "gateway/gatewayd/fetch.h"
-#include "gateway/gatewayd/gatewayd.h"
-#include "gateway/gatewayd/settings.h"
-#include "gateway/parents/parents.h"
-#include "gateway/publish/publish.h"
-#include "gateway/uplink/uplink.h"
-#include "proto/rules/rules.h"
+#include "gateway/gatewayd/app.h"
+#include "gateway/gatewayd/trial.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2 };
-enum { UPLINK_OPEN_S = 600, UPLINK_OPEN_MAX_S = 31 * 86400 };
-enum { WATCH_US = 250000, STOPPING_US = 5000, STOP_LIMIT_US = 10000000 };
-
-struct app {
-    struct settings settings;
-    struct loop *loop;
-    struct crypt_aead *aead;
-    struct store *store;
-    struct daemon_link down, up[PARENTS_MAX]; /* up: the preferred parent's first */
-    struct uplink_parent parents[PARENTS_MAX];
-    size_t parent_count;
-    struct publish *publish; /* NULL: no views for subscribers in the plant */
-    struct gateway *gateway;
-    struct control_server *control;
-    struct fetch_desk desk;
-    struct loop_timer watch;
-    int64_t stop_by_us; /* 0 = not stopping */
-    bool told_store;    /* that it takes no commits */
-    struct rules *rules, *shadow; /* owned; in force */
-    struct rules *next_rules;     /* owned; wait for the commit under way */
-    uint8_t pseudonym_key[CRYPT_KEY_BYTES];
-    int exit;
-};
-
-/* ---- the operator's questions ---- */
-static int answer_status(void *arg, const struct control_request *request, struct buffer *body)
-{
-    struct app *app = arg;
-    (void)request;
-    gateway_status_json(app->gateway, body);
-    return 200;
-}
-
-static int answer_ledger(void *arg, const struct control_request *request, struct buffer *body)
-{
-    struct app *app = arg;
-    gateway_ledger_json(app->gateway, control_param(request, "device"), body);
-    return 200;
-}
-
-static int answer_devices(void *arg, const struct control_request *request, struct buffer *body)
-{
-    struct app *app = arg;
-    (void)request;
-    gateway_devices_json(app->gateway, body);
-    return 200;
-}
-
-static int answer_error(struct buffer *body, int status, const char *text)
-{
-    struct json j;
-    buffer_reset(body);
-    json_init(&j, body);
-    json_object(&j, NULL);
-    json_str(&j, "error", text);
-    json_object_end(&j);
-    return status;
-}
-
-/* Rules that parse and still are not taken. */
-static const char *why_not(enum err err)
-{
-    return err == ERR_UNSUPPORTED ? "the gateway was started without rules.file"
-           : err == ERR_DENIED    ? "a rule with do: hash needs the plant's key (rules.key)"
-                                  : err_name(err);
-}
-
-/* ?device=D adds what became of that device's records. */
-static int answer_rules(void *arg, const struct control_request *request, struct buffer *body)
-{
-    struct app *app = arg;
-    if (gateway_filter(app->gateway) == NULL) {
-        return answer_error(body, 404, "this gateway has no rules");
-    }
-    filter_report_json(gateway_filter(app->gateway), control_param(request, "device"), body);
-    return 200;
-}
-
-/* ?file=PATH runs the rules in that file beside the live ones; without file the shadow ends. */
-static int answer_shadow(void *arg, const struct control_request *request, struct buffer *body)
-{
-    struct app *app = arg;
-    const char *path = control_param(request, "file");
-    struct rules *rules = NULL;
-    BUFFER(problems, 16 * 1024);
-    if (path != NULL && settings_load_rules(&app->settings, path, &rules, &problems) != OK) {
-        buffer_put_u8(&problems, 0);
-        return answer_error(body, 400, problems.ptr ? (const char *)problems.ptr : "the file cannot be read");
-    }
-    enum err err = gateway_set_shadow(app->gateway, rules);
-    if (err != OK) {
-        rules_free(rules);
-        return answer_error(body, err == ERR_UNSUPPORTED ? 404 : err == ERR_DENIED ? 400 : 503, why_not(err));
-    }
-    rules_free(app->shadow);
-    app->shadow = rules;
-    return answer_rules(app, request, body);
-}
-
-/* Readings from the ring; see fetch.h. */
-static int answer_fetch(void *arg, const struct control_request *request, struct buffer *body)
-{
-    struct app *app = arg;
-    return fetch_answer(&app->desk, gateway_filter(app->gateway), request, body);
-}
-
-static int answer_bill(void *arg, const struct control_request *request, struct buffer *body)
-{
-    struct app *app = arg;
-    (void)request;
-    return gateway_bill_json(app->gateway, body) == OK ? 200 : answer_error(body, 404, "this gateway has no parent");
-}
-
-/* ?for=SECONDS; 0 ends it. */
-static int answer_uplink_open(void *arg, const struct control_request *request, struct buffer *body)
-{
-    struct app *app = arg;
-    const char *text = control_param(request, "for");
-    char *end = NULL;
-    uint64_t seconds = text != NULL ? strtoull(text, &end, 10) : UPLINK_OPEN_S;
-    if ((text != NULL && (!isdigit((unsigned char)text[0]) || *end != '\0')) || seconds > UPLINK_OPEN_MAX_S) {
-        return answer_error(body, 400, "for is a number of seconds, a month at most");
-    }
-    enum err err = gateway_open_uplink(app->gateway, (int64_t)seconds * SECOND_US);
-    if (err != OK) {
-        return answer_error(body, err == ERR_UNSUPPORTED ? 404 : 503,
-                            err == ERR_UNSUPPORTED ? "this gateway has no parent" : "the gateway is starting");
-    }
-    log_info(seconds > 0 ? "uplink asked for" : "uplink not asked for any more", KV_U64("seconds", seconds));
-    gateway_status_json(app->gateway, body);
-    return 200;
-}
-
-static const struct control_route routes[] = {{"/status", answer_status}, {"/ledger", answer_ledger},
-                                              {"/devices", answer_devices}, {"/rules", answer_rules},
-                                              {"/rules/shadow", answer_shadow}, {"/fetch", answer_fetch},
-                                              {"/bill", answer_bill}, {"/uplink/open", answer_uplink_open},
-                                              {NULL, NULL}};
 
 /* ---- rules ---- */
-/* In the status until it is put right: the file and what runs differ. text: every mistake, a line each. */
+enum { WHY_MAX = 400 };
+
+/* For the status, until it is put right. problems: every mistake, a line each; none: otherwise says what it was. */
+static void write_why(const char *what, const struct buffer *problems, const char *otherwise, char ret_why[WHY_MAX])
+{
+    struct slice line = buffer_line(problems);
+    line = line.len > 0 ? line : slice_str(otherwise);
+    snprintf(ret_why, WHY_MAX, "%s not taken, what ran before stays in force: %.*s", what,
+             (int)min_u64(line.len, WHY_MAX), (const char *)line.ptr);
+}
+
+/* The file and what runs differ. */
 static void tell_reload(struct app *app, const char *what, const struct buffer *text)
 {
-    char why[400];
-    const uint8_t *end = text->len > 0 ? memchr(text->ptr, '\n', text->len) : NULL;
-    size_t len = end != NULL ? (size_t)(end - text->ptr) : text->len;
-    snprintf(why, sizeof(why), "%s not taken, what ran before stays in force: %.*s", what, (int)min_u64(len, sizeof(why)),
-             len > 0 ? (const char *)text->ptr : "");
+    char why[WHY_MAX];
+    write_why(what, text, "", why);
     gateway_tell_reload(app->gateway, why);
 }
 
@@ -193,9 +54,9 @@ static void take_rules(struct app *app)
         return;
     }
     log_error("rules not taken, the running ones stay in force", KV_STR("file", app->settings.rules_file),
-              KV_STR("reason", why_not(err)));
-    BUFFER(why, 400);
-    buffer_printf(&why, "%s: %s", app->settings.rules_file, why_not(err));
+              KV_STR("reason", app_why_not(err)));
+    BUFFER(why, WHY_MAX);
+    buffer_printf(&why, "%s: %s", app->settings.rules_file, app_why_not(err));
     tell_reload(app, "rules", &why);
     rules_free(take(app->next_rules));
 }
@@ -239,6 +100,17 @@ static enum err open_rules(struct app *app, struct fault *reterr)
     return OK;
 }
 
+static enum err open_limits(struct app *app, struct fault *reterr)
+{
+    BUFFER(problems, 64 * 1024);
+    enum err err = limits_new(&app->settings, NULL, &app->limits, &problems);
+    if (err != OK) {
+        daemon_log_lines(LOG_ERROR, "health.calibrations", &problems);
+        return fault_set(reterr, err, "health.calibrations");
+    }
+    return OK;
+}
+
 static void set_desk(struct app *app)
 {
     app->desk.loop = app->loop;
@@ -246,21 +118,65 @@ static void set_desk(struct app *app)
     app->desk.unmasked = app->settings.rules_fetch_unmasked;
 }
 
-/* ---- signals ---- */
-static void on_end(void *arg, int signo)
+/* Models are opened anew in the background. */
+static void reload_asks(struct app *app)
 {
-    struct app *app = arg;
-    if (app->stop_by_us != 0) {
+    struct fault fault = {.code = OK};
+    CLEANUP(settings_escalation_freep) struct settings_escalation *fresh = NULL;
+    enum err err = settings_escalation_new(&app->settings, options_path(), &fresh);
+    err = err == OK ? gateway_set_escalate(app->gateway, &fresh->settings, &fault) : err;
+    if (err != OK) {
+        const char *reason = fault.text[0] != '\0' ? fault.text : err_name(err);
+        BUFFER(why, WHY_MAX);
+        log_error("escalate: not taken, the running settings stay in force", KV_STR("reason", reason));
+        buffer_put_str(&why, reason);
+        tell_reload(app, "escalate", &why);
         return;
     }
-    log_info("stopping", KV_STR("signal", signo == SIGINT ? "SIGINT" : "SIGTERM"));
-    daemon_notify("STOPPING=1");
-    app->stop_by_us = loop_now_us(app->loop) + STOP_LIMIT_US;
+    settings_escalation_free(app->asks);
+    app->asks = take(fresh);
+}
+
+/* In the status until it is put right. */
+static void reload_limits(struct app *app)
+{
+    struct limits *fresh = NULL;
+    BUFFER(problems, 64 * 1024);
+    enum err err = limits_new(&app->settings, app->limits, &fresh, &problems);
+    err = err == OK ? gateway_set_health(app->gateway, &fresh->options) : err;
+    if (err != OK) {
+        char why[WHY_MAX];
+        write_why("health.calibrations", &problems, err_name(err), why);
+        gateway_tell_health(app->gateway, why);
+        daemon_log_lines(LOG_ERROR, "health.calibrations not taken, the running ones stay in force", &problems);
+        limits_free(fresh, app->limits);
+        return;
+    }
+    gateway_tell_health(app->gateway, NULL);
+    limits_free(app->limits, fresh);
+    app->limits = fresh;
+}
+
+/* ---- signals ---- */
+static void on_stop(void *arg)
+{
+    struct app *app = arg;
     if (app->publish != NULL) {
         publish_stop(app->publish);
     }
     gateway_stop(app->gateway);
-    loop_timer_in(&app->watch, STOPPING_US);
+}
+
+static bool stopped(void *arg)
+{
+    struct app *app = arg;
+    return gateway_stopped(app->gateway);
+}
+
+static const char *failure(void *arg)
+{
+    struct app *app = arg;
+    return gateway_failure(app->gateway);
 }
 
 static void on_reload(void *arg, int signo)
@@ -285,33 +201,23 @@ static void on_reload(void *arg, int signo)
     gateway_set_budget(app->gateway, &budget);
     set_desk(app);
     gateway_tell_reload(app->gateway, NULL);
+    reload_asks(app);
+    reload_limits(app);
     if (reload_rules(app)) {
         log_info("configuration read again");
     }
     daemon_log_lines(LOG_INFO, "configuration", &text);
 }
 
-/* Sees to what cannot be waited for by an event: failure, and the end of stopping. */
 static void on_watch(void *arg)
 {
     struct app *app = arg;
-    const char *failure = gateway_failure(app->gateway);
-    if (store_broken(app->store) || failure != NULL) {
-        log_error("cannot go on", KV_STR("store", app->settings.store.path),
-                  KV_STR("reason", failure ? failure : "the store cannot be written any more"));
-        app->exit = EXIT_FAILED;
-        loop_stop(app->loop);
-        return;
-    }
-    if (app->stop_by_us != 0 && (gateway_stopped(app->gateway) || loop_now_us(app->loop) >= app->stop_by_us)) {
-        loop_stop(app->loop);
-        return;
-    }
     take_rules(app);
     fetch_sweep(&app->desk, gateway_filter(app->gateway));
-    daemon_watch_store(app->loop, app->store, app->settings.store.path, &app->told_store);
-    loop_timer_in(&app->watch, app->stop_by_us != 0 ? STOPPING_US : WATCH_US);
 }
+
+static const struct daemon_life_ops life_ops = {
+    .failure = failure, .stop = on_stop, .stopped = stopped, .watch = on_watch, .reload = on_reload};
 
 /* ---- start ---- */
 static uint64_t ring_bytes(const struct settings *s)
@@ -368,6 +274,13 @@ static enum err open_gateway(struct app *app, struct fault *reterr)
         .trail = (unsigned)s->rules_trail,
         .publish = app->publish,
     };
+    if (settings_escalation_new(s, options_path(), &app->asks) != OK) {
+        return fault_set(reterr, ERR_NOMEM, "out of memory");
+    }
+    options.escalate = &app->asks->settings;
+    if (app->limits->options.count > 0) {
+        options.health = &app->limits->options;
+    }
     settings_budget(s, &options.uplink_budget);
     if (s->rules_key[0] != '\0') {
         options.pseudonym_key = slice_of(app->pseudonym_key, CRYPT_KEY_BYTES);
@@ -375,19 +288,18 @@ static enum err open_gateway(struct app *app, struct fault *reterr)
     TRY(gateway_new(app->loop, app->down.bus, app->up[0].bus, app->store, &options, &app->gateway, reterr));
     set_desk(app);
     if (s->socket[0] != '\0') {
-        TRY(control_server_new(app->loop, s->socket, routes, app, &app->control, reterr));
+        TRY(control_server_new(app->loop, s->socket, app_routes, app, &app->control, reterr));
     }
-    enum err err = loop_on_signal(app->loop, SIGTERM, on_end, app);
-    err = err == OK ? loop_on_signal(app->loop, SIGINT, on_end, app) : err;
-    err = err == OK ? loop_on_signal(app->loop, SIGHUP, on_reload, app) : err;
+    app->life = (struct daemon_life){.program = "weir-gateway",
+                                     .ops = &life_ops,
+                                     .loop = app->loop,
+                                     .store = app->store,
+                                     .store_path = s->store.path,
+                                     .arg = app};
+    enum err err = daemon_life_begin(&app->life);
     err = err == OK && app->publish != NULL ? publish_start(app->publish) : err;
     err = err == OK ? gateway_start(app->gateway) : err;
-    if (err != OK) {
-        return fault_set(reterr, err, "cannot start: %s", err_name(err));
-    }
-    loop_timer_init(&app->watch, app->loop, on_watch, app);
-    loop_timer_in(&app->watch, WATCH_US);
-    return OK;
+    return err == OK ? OK : fault_set(reterr, err, "cannot start: %s", err_name(err));
 }
 
 static enum err open_parent(struct app *app, const char *site, const char *id, const struct daemon_broker *broker,
@@ -426,6 +338,7 @@ static int run(struct app *app)
         return EXIT_FAILED;
     }
     enum err err = open_rules(app, &fault);
+    err = err == OK ? open_limits(app, &fault) : err;
     err = err == OK ? open_links(app, &fault) : err;
     if (err != OK) {
         log_error("cannot start", KV_STR("reason", fault.text), KV_ERR(err));
@@ -438,19 +351,16 @@ static int run(struct app *app)
         log_error("cannot start", KV_STR("reason", fault.text), KV_ERR(err));
         return EXIT_FAILED;
     }
-    daemon_notify("READY=1");
-    if (loop_run(app->loop) != OK) {
-        log_error("the event loop failed", KV_STR("reason", strerror(errno)));
-        return EXIT_FAILED;
-    }
-    return app->exit;
+    return daemon_life_run(&app->life) == OK ? EXIT_OK : EXIT_FAILED;
 }
 
 int main(int argc, char **argv)
 {
     struct app app = {0};
+    struct options_program program = settings_program;
+    program.trial = trial_run;
     loop_hold_signal(SIGHUP); /* to verify a store takes its time */
-    switch (options_main(&settings_program, argc, argv, &app.settings)) {
+    switch (options_main(&program, argc, argv, &app.settings)) {
     case OPTIONS_DONE:
         return EXIT_OK;
     case OPTIONS_BAD:
@@ -461,7 +371,7 @@ int main(int argc, char **argv)
     log_setup("weir-gateway", (enum log_level)app.settings.log_level);
     (void)signal(SIGPIPE, SIG_IGN);
     int exit_code = run(&app);
-    loop_timer_cancel(&app.watch);
+    daemon_life_end(&app.life);
     control_server_free(app.control);
     fetch_deinit(&app.desk);
     if (app.publish != NULL) {
@@ -472,7 +382,9 @@ int main(int argc, char **argv)
         daemon_link_close(&app.up[i]);
     }
     gateway_free(app.gateway);
+    settings_escalation_free(app.asks);
     publish_free(app.publish);
+    limits_free(app.limits, NULL);
     rules_free(app.rules);
     rules_free(app.shadow);
     rules_free(app.next_rules);

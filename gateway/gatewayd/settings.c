@@ -9,6 +9,32 @@
 #include "proto/wire/wire.h"
 
 #define AT(member) offsetof(struct settings, member)
+#define IN(member) offsetof(struct settings_model, member)
+
+static const struct option model_rows[] = {
+    {.name = "model", .type = OPTION_FILE, .offset = IN(model), .required = true,
+     .help = "Description of the model (model.yaml)."},
+    {.name = "for", .type = OPTION_LIST, .offset = IN(answers_for), .max = ESCALATE_FOR_MAX, .preset = "*",
+     .help = "The device models that it answers for: paths of their descriptions (or patterns of them), ids (16 hexadecimal "
+             "digits), or \"*\"."},
+    {.name = "classes", .type = OPTION_LIST, .offset = IN(classes), .max = MODEL_CLASSES_MAX,
+     .help = "Classes of device models that are ids or \"*\", in their order; without, they are taken to be this model's own."},
+    {.name = "engine", .type = OPTION_ENUM, .offset = IN(engine), .words = "own|onnx", .preset = "own",
+     .help = "onnx: ONNX Runtime runs the .onnx; where that fails, our own runs the .tflite or .json beside it."},
+    {.name = "self_test", .type = OPTION_FILE, .offset = IN(self_test), .preset = "",
+     .help = "CSV, a row a line: inputs, then the outputs that the engine must give; else it is refused."},
+    {.name = "tolerance", .type = OPTION_NUMBER, .offset = IN(tolerance), .max = 1e6, .preset = "0.001",
+     .help = "Of the self-test: how far an output may be off, times the larger of 1 and what is expected."},
+    {.name = NULL},
+};
+
+static const struct option calibration_rows[] = {
+    {.name = "file", .type = OPTION_FILE, .offset = offsetof(struct settings_calibration, file), .required = true,
+     .help = "What weir drift calibrate wrote (drift.yaml)."},
+    {.name = "devices", .type = OPTION_STRING, .offset = offsetof(struct settings_calibration, devices), .max = ID_MAX, .preset = "",
+     .help = "Pattern of names, for devices that run no model of their own; empty: devices that run its model."},
+    {.name = NULL},
+};
 
 static const struct option parent_rows[] = {
     {.name = "site", .type = OPTION_ID, .offset = offsetof(struct settings_parent, site), .preset = "",
@@ -90,6 +116,31 @@ static const struct option table[] = {
      .preset = "1h", .live = true, .help = "Longest span of raw readings that one weir fetch may ask for."},
     {.name = "rules.fetch_unmasked", .type = OPTION_BOOL, .offset = AT(rules_fetch_unmasked), .preset = "false",
      .live = true, .help = "Whether weir fetch may give readings as they came, also those of channels under drop, hash or bucket."},
+    {.name = "escalate.models", .type = OPTION_SECTIONS, .offset = AT(models), .max = ESCALATE_MODELS_MAX,
+     .sections = model_rows, .section_size = sizeof(struct settings_model), .live = true,
+     .help = "Models that answer devices whose own is unsure. SIGHUP opens and tests them anew, then swaps them."},
+    {.name = "escalate.onnxruntime", .type = OPTION_PATH, .offset = AT(onnxruntime), .preset = "", .live = true,
+     .help = "libonnxruntime.so, for models with engine: onnx; empty for none."},
+    {.name = "escalate.batch", .type = OPTION_INT, .offset = AT(ask_batch), .min = 1, .max = ESCALATE_BATCH_MAX,
+     .preset = "32", .live = true, .help = "Asks that one run of a model answers at most."},
+    {.name = "escalate.wait", .type = OPTION_DURATION, .offset = AT(ask_wait_us), .max = 1e6, .preset = "5ms",
+     .live = true, .help = "How long an ask waits for others to share a run; 0 for only while another run lasts."},
+    {.name = "escalate.quota", .type = OPTION_INT, .offset = AT(ask_quota), .max = 1e6, .preset = "20", .live = true,
+     .help = "Asks a second that one device may make; 0 for no bound."},
+    {.name = "escalate.queue", .type = OPTION_INT, .offset = AT(ask_queue), .min = 1, .max = 65536, .preset = "512",
+     .live = true, .help = "Asks without an answer yet; more are told that we are busy."},
+    {.name = "escalate.labels_per_hour", .type = OPTION_INT, .offset = AT(labels_per_hour), .max = 1e6, .preset = "60",
+     .live = true, .help = "Events that ask a person for a label, at most; for what no model up here is sure of."},
+    {.name = "escalate.ask_parent", .type = OPTION_BOOL, .offset = AT(ask_parent), .preset = "true", .live = true,
+     .help = "Whether the parent is asked about what we are unsure of; a bridge answers no asks."},
+    {.name = "health.calibrations", .type = OPTION_SECTIONS, .offset = AT(calibrations), .max = HEALTH_CALIBRATIONS_MAX,
+     .sections = calibration_rows, .section_size = sizeof(struct settings_calibration), .live = true,
+     .help = "What was normal when models were made. With any, devices' sensors, inputs and answers are watched for drift. "
+             "SIGHUP reads them again; what is known of devices whose calibration has not changed stays."},
+    {.name = "health.memory", .type = OPTION_BYTES, .offset = AT(health_memory), .min = 65536, .max = 1099511627776.0,
+     .preset = "64MiB", .help = "For the states of all devices; those that do not fit are counted."},
+    {.name = "health.stale", .type = OPTION_DURATION, .offset = AT(health_stale_us), .min = 1e6, .max = 366 * 86400e6,
+     .preset = "1h", .help = "Figures older than this are none."},
     PUBLISH_OPTIONS(struct settings, publish),
     {.name = NULL},
 };
@@ -217,6 +268,87 @@ void settings_budget(const struct settings *s, struct budget_rules *ret_rules)
     if (budget_when_parse(s->uplink_when, ret_rules, NULL) != OK) {
         ret_rules->when = BUDGET_ALWAYS; /* was checked */
     }
+}
+
+/* ---- asks ---- */
+static bool is_path(const char *text)
+{
+    bool id = strlen(text) == 16 && strspn(text, "0123456789abcdefABCDEF") == 16;
+    return !id && strcmp(text, "*") != 0;
+}
+
+/* As it stands when it is absolute, or there is no configuration file. */
+static enum err beside(const char *config, const char *path, struct settings_escalation *e, const char **ret_path)
+{
+    const char *slash = config != NULL ? strrchr(config, '/') : NULL;
+    if (path[0] == '/' || slash == NULL) {
+        *ret_path = path;
+        return OK;
+    }
+    size_t folder = (size_t)(slash - config) + 1, len = strlen(path) + 1;
+    char *made = malloc(folder + len);
+    if (made == NULL) {
+        return ERR_NOMEM;
+    }
+    memcpy(made, config, folder);
+    memcpy(made + folder, path, len);
+    e->paths[e->path_count++] = made;
+    *ret_path = made;
+    return OK;
+}
+
+static enum err fill_model(const struct settings *s, size_t i, const char *config, struct settings_escalation *e)
+{
+    const struct settings_model *from = (const struct settings_model *)s->models.items + i;
+    struct escalate_model *to = &e->models[i];
+    *to = (struct escalate_model){.name = s->models.names[i],
+                                  .description = from->model,
+                                  .answers_for = e->answers_for[i],
+                                  .classes = (const char *const *)from->classes.items,
+                                  .class_count = from->classes.count,
+                                  .engine = (enum escalate_kind)from->engine,
+                                  .self_test = from->self_test,
+                                  .tolerance = from->tolerance};
+    for (size_t k = 0; k < from->answers_for.count && k < ESCALATE_FOR_MAX; k++) {
+        const char *name = from->answers_for.items[k];
+        e->answers_for[i][k] = name;
+        if (is_path(name)) {
+            TRY(beside(config, name, e, &e->answers_for[i][k]));
+        }
+        to->for_count++;
+    }
+    return OK;
+}
+
+void settings_escalation_free(struct settings_escalation *e)
+{
+    for (size_t i = 0; e != NULL && i < e->path_count; i++) {
+        free(e->paths[i]);
+    }
+    free(e);
+}
+
+enum err settings_escalation_new(const struct settings *s, const char *config,
+                                 struct settings_escalation **ret_escalation)
+{
+    CLEANUP(settings_escalation_freep) struct settings_escalation *e = calloc(1, sizeof(*e));
+    if (e == NULL) {
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < s->models.count; i++) {
+        TRY(fill_model(s, i, config, e));
+    }
+    e->settings = (struct escalate_settings){.models = e->models,
+                                             .model_count = s->models.count,
+                                             .onnxruntime = s->onnxruntime,
+                                             .batch = (unsigned)s->ask_batch,
+                                             .wait_us = s->ask_wait_us,
+                                             .quota = (unsigned)s->ask_quota,
+                                             .queue = (unsigned)s->ask_queue,
+                                             .labels_per_hour = (unsigned)s->labels_per_hour,
+                                             .ask_parent = s->ask_parent};
+    *ret_escalation = take(e);
+    return OK;
 }
 
 static enum err check_all(const void *settings, struct buffer *problems)

@@ -5,9 +5,8 @@
 #include <stdio.h>
 
 #include "core/base/json.h"
+#include "core/daemon/status.h"
 #include "gateway/gatewayd/gatewayd_internal.h"
-
-enum { NEARLY_FULL_PCT = 90 };
 
 struct sums {
     uint64_t accepted, durable, gaps, suppressed;
@@ -78,21 +77,19 @@ static bool parent_in_use_up(const struct gateway *g)
 }
 
 /* Each reason is a sentence part that says what to look at. */
-static void write_state(struct json *j, const struct gateway *g, const struct store_usage *usage)
+static void write_state(struct json *j, const struct gateway *g, const struct status_store *store)
 {
     bool plant_up = g->ingest != NULL && bus_state(g->down) == BUS_UP;
     bool parent_up = parent_in_use_up(g);
     bool resting = g->uplink != NULL && uplink_resting(g->uplink); /* by our own will */
-    bool nearly_full = usage->used_bytes >= usage->cap_bytes / 100 * NEARLY_FULL_PCT;
     char unheard[UPLINK_WHY_MAX] = "";
     bool heard = g->uplink == NULL || !uplink_unheard(g->uplink, unheard);
-    bool broken = store_broken(g->store) || g->failure[0] != '\0';
-    bool failing = usage->failing != OK && !broken;
-    bool fine = plant_up && (parent_up || resting) && heard && parents_fine(g, NULL) && !nearly_full && !broken && !failing &&
-                !g->stopping && g->reload[0] == '\0';
+    bool fine = plant_up && (parent_up || resting) && heard && parents_fine(g, NULL) && status_store_fine(store) &&
+                !g->stopping && g->reload[0] == '\0' && g->limits_reload[0] == '\0' &&
+                (g->escalate == NULL || escalate_fine(g->escalate, NULL));
     json_str(j, "state", fine ? "ok" : "degraded");
     json_array(j, "why");
-    if (g->ingest == NULL && !broken) {
+    if (g->ingest == NULL && !store->broken) {
         json_str(j, NULL, "starting: the store has not taken the start yet");
     }
     if (!plant_up) {
@@ -105,18 +102,15 @@ static void write_state(struct json *j, const struct gateway *g, const struct st
         json_str(j, NULL, unheard);
     }
     (void)parents_fine(g, j);
-    if (nearly_full) {
-        json_str(j, NULL, "the store is nearly full");
-    }
-    if (failing) {
-        json_str(j, NULL, usage->failing == ERR_FULL ? "the store does not take records: no room"
-                                                     : "the store does not take records: its commits fail");
-    }
-    if (broken) {
-        json_str(j, NULL, g->failure[0] != '\0' ? g->failure : "the store is broken");
-    }
+    status_store_why_json(store, j);
     if (g->reload[0] != '\0') {
         json_str(j, NULL, g->reload);
+    }
+    if (g->limits_reload[0] != '\0') {
+        json_str(j, NULL, g->limits_reload);
+    }
+    if (g->escalate != NULL) {
+        (void)escalate_fine(g->escalate, j);
     }
     if (g->stopping) {
         json_str(j, NULL, "stopping");
@@ -149,23 +143,7 @@ static void write_counters(struct json *j, const struct gateway *g, const struct
     if (g->uplink != NULL) {
         uplink_stats(g->uplink, &uplink);
     }
-    const struct {
-        const char *name;
-        uint64_t value;
-    } rows[] = {
-        {"frames", s->frames},
-        {"entries", s->inbox.entries},
-        {"duplicates", s->inbox.duplicates},
-        {"holes", s->inbox.holes},
-        {"forgotten", s->inbox.forgotten},
-        {"refused", s->inbox.refused},
-        {"too_many_streams", s->inbox.too_many},
-        {"stale", s->inbox.stale},
-        {"need_hello", s->inbox.need_hello},
-        {"closed", s->inbox.closed},
-        {"full", s->inbox.full},
-        {"commits", s->inbox.commits},
-        {"failed_commits", s->inbox.failed_commits},
+    const struct status_counter rows[] = {
         {"gather_us", s->inbox.gather_us},
         {"commit_us", s->inbox.commit_us},
         {"streams", s->inbox.streams},
@@ -193,20 +171,18 @@ static void write_counters(struct json *j, const struct gateway *g, const struct
         {"spool_bytes", spool_bytes(g->spools[0]) + spool_bytes(g->spools[1])},
     };
     json_object(j, "counters");
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        json_u64(j, rows[i].name, rows[i].value);
-    }
+    json_u64(j, "frames", s->frames);
+    inbox_counters_json(&s->inbox, j);
+    status_counters_json(rows, COUNT_OF(rows), j);
     json_object_end(j);
 }
 
 /* buffer_lasts_s: how long the room left would last without the parent, at the rate of the last half minute. */
-static void write_store(struct json *j, const struct gateway *g, const struct store_usage *usage)
+static void write_store(struct json *j, const struct gateway *g, const struct status_store *store)
 {
+    const struct store_usage *usage = &store->usage;
     json_object(j, "store");
-    json_u64(j, "used_bytes", usage->used_bytes);
-    json_u64(j, "cap_bytes", usage->cap_bytes);
-    json_u64(j, "size_bytes", usage->size_bytes);
-    json_i64(j, "last_commit_us", usage->last_commit_us);
+    status_store_json(store, j);
     if (g->bytes_in_per_s < 1) {
         json_str(j, "buffer_lasts_s", NULL);
     } else {
@@ -238,11 +214,11 @@ static void write_views(struct json *j, const struct gateway *g)
 void gateway_status_json(struct gateway *g, struct buffer *out)
 {
     struct json j;
-    struct store_usage usage;
+    struct status_store store;
     struct gateway_stats stats;
     struct uplink_stats uplink = {0};
     struct sums sums = {0};
-    store_usage(g->store, &usage);
+    status_store_look(g->store, g->failure, &store);
     gateway_stats(g, &stats);
     if (g->ingest != NULL) {
         inbox_foreach_stream(ingest_inbox(g->ingest), add_stream, &sums);
@@ -257,13 +233,19 @@ void gateway_status_json(struct gateway *g, struct buffer *out)
     json_str(&j, "site", g->site);
     json_str(&j, "version", g->software);
     json_u64(&j, "uptime_s", (uint64_t)((loop_now_us(g->loop) - g->started_us) / SECOND_US));
-    write_state(&j, g, &usage);
+    write_state(&j, g, &store);
     write_counters(&j, g, &stats, &sums);
-    write_store(&j, g, &usage);
+    write_store(&j, g, &store);
     if (g->uplink != NULL) {
         json_object(&j, "uplink");
         uplink_budget_json(g->uplink, &j);
         uplink_bill_json(g->uplink, &j);
+        json_object_end(&j);
+    }
+    if (g->escalate != NULL) {
+        json_object(&j, "escalation");
+        escalate_json(g->escalate, &j);
+        json_u64(&j, "answers_unsent", g->answers_unsent);
         json_object_end(&j);
     }
     json_object(&j, "tier");

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/ingest/ingest.h"
 
+#include <stdio.h>
+
 #include "core/log/log.h"
+#include "proto/topic/topic.h"
 
 struct ingest {
     struct fleet *fleet;
     struct receive *receive;
     struct ingest_handlers handlers;
     bool held, up;
+    char site[ID_MAX + 1], gateway[ID_MAX + 1];
 };
 
 static bool admit(void *arg, const char *sender, size_t bytes)
@@ -59,10 +63,26 @@ static void on_closed(void *arg, const char *sender, uint64_t epoch, const struc
              KV_STR("device", sender), KV_HEX("epoch", epoch), KV_U64("hwm", stream->hwm));
 }
 
+/* Whether it is an ask, which is none of the durable path's. */
+static bool took_ask(struct ingest *g, struct slice text, struct slice payload, bool retained)
+{
+    struct topic topic;
+    const struct slice ending = slice_str("/ask");
+    if (g->handlers.on_ask == NULL || text.len < ending.len ||
+        !slice_equal(slice_of(text.ptr + text.len - ending.len, ending.len), ending)) {
+        return false;
+    }
+    if (!retained && topic_parse(text, &topic) == OK && topic.channel == TOPIC_ASK &&
+        strcmp(topic.site, g->site) == 0 && strcmp(topic.gateway, g->gateway) == 0) {
+        g->handlers.on_ask(g->handlers.arg, topic.device, payload);
+    }
+    return true;
+}
+
 static void on_message(void *arg, struct slice topic, struct slice payload, bool retained)
 {
     struct ingest *g = arg;
-    if (!g->held) {
+    if (!took_ask(g, topic, payload, retained) && !g->held) {
         receive_message(g->receive, topic, payload, retained);
     }
 }
@@ -101,6 +121,8 @@ enum err ingest_new(struct loop *loop, struct bus *bus, struct store *store, str
     }
     g->fleet = fleet;
     g->handlers = *handlers;
+    snprintf(g->site, sizeof(g->site), "%s", options->site);
+    snprintf(g->gateway, sizeof(g->gateway), "%s", options->gateway);
     struct receive_options receive = {.site = options->site,
                                       .receiver = options->gateway,
                                       .accepts = RECEIVE_RECORDS_AND_FORWARDS,
@@ -142,6 +164,11 @@ void ingest_set_path(struct ingest *g, const struct path *path)
 struct inbox *ingest_inbox(struct ingest *g)
 {
     return receive_inbox(g->receive);
+}
+
+bool ingest_has_gateway(const struct ingest *g, const char *peer)
+{
+    return receive_has_gateway(g->receive, peer);
 }
 
 void ingest_stats(const struct ingest *g, struct receive_stats *ret_stats)

@@ -29,6 +29,8 @@ struct ingest_options {
 };
 struct ingest_handlers {
     void (*on_durable)(void *arg); /* the uplink may go on */
+    /* A live message on <...>/<peer>/ask, if the owner has subscribed to it; borrowed until return. May be NULL. */
+    void (*on_ask)(void *arg, const char *peer, struct slice payload);
     void *arg;
 };
 
@@ -43,6 +45,8 @@ void ingest_hold(struct ingest *ingest, bool held);
 /* The gateway's own path, told to gateways below: receive_set_path. */
 void ingest_set_path(struct ingest *ingest, const struct path *path);
 struct inbox *ingest_inbox(struct ingest *ingest);
+/* As receive_has_gateway. */
+bool ingest_has_gateway(const struct ingest *ingest, const char *peer);
 void ingest_stats(const struct ingest *ingest, struct receive_stats *ret_stats);
 
 #endif

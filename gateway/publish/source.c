@@ -393,9 +393,12 @@ static void on_block(struct context *c, struct device *d, const Weir__V1__Block 
         p->stats.undescribed++;
         return;
     }
-    if (!read_block(p, block, &channels) || channels != set->count) {
+    if (!read_block(p, block, &channels) || channels > set->count) {
         p->stats.unreadable++;
         return;
+    }
+    for (size_t i = channels * block->samples; i < set->count * block->samples; i++) {
+        p->values[i] = BLOCK_MISSING; /* channels that only windows have stand behind the others */
     }
     c->model = set->model;
     c->uncertain = block->quality == WEIR__V1__CLOCK_QUALITY__UNSYNCED;

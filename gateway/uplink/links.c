@@ -232,6 +232,10 @@ static void on_message(void *arg, struct slice topic, struct slice payload, bool
         u->retained_ignored++;
         return;
     }
+    if (u->handlers.on_answer != NULL && slice_equal(topic, slice_str(link->answer_topic))) {
+        u->handlers.on_answer(u->handlers.arg, payload);
+        return;
+    }
     if (!slice_equal(topic, slice_str(link->ack_topic)) || wire_ack_decode(payload, &ack) != OK) {
         u->bad_acks++;
         log_warn("answer of the parent does not decode", KV_SLICE("topic", topic));
@@ -280,6 +284,16 @@ static void on_writable(void *arg)
     }
 }
 
+/* ---- asks ---- */
+enum err uplink_ask(struct uplink *u, struct slice payload)
+{
+    const struct link *link = uplink_link(u);
+    if (!u->connected || meter_resting(u->meter) || meter_waits(u->meter, INBOX_LANES - 1)) {
+        return ERR_AGAIN;
+    }
+    return bus_publish(link->bus, slice_str(link->ask_topic), payload, 0, false);
+}
+
 /* ---- making ---- */
 static enum err open_link(struct uplink *u, unsigned number, const struct uplink_parent *parent)
 {
@@ -291,9 +305,14 @@ static enum err open_link(struct uplink *u, unsigned number, const struct uplink
     snprintf(link->id, sizeof(link->id), "%s", parent->id);
     topic_format(link->site, link->id, u->gateway, TOPIC_UP, link->up_topic);
     topic_format(link->site, link->id, u->gateway, TOPIC_ACK, link->ack_topic);
+    topic_format(link->site, link->id, u->gateway, TOPIC_ASK, link->ask_topic);
+    topic_format(link->site, link->id, u->gateway, TOPIC_ANSWER, link->answer_topic);
     bus_set_handlers(link->bus,
                      &(struct bus_handlers){
                          .on_message = on_message, .on_state = on_state, .on_writable = on_writable, .arg = link});
+    if (u->handlers.on_answer != NULL) {
+        TRY(bus_subscribe(link->bus, link->answer_topic, 0));
+    }
     return bus_subscribe(link->bus, link->ack_topic, 0);
 }
 

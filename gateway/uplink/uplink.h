@@ -69,6 +69,8 @@ struct uplink_handlers {
     void (*hold)(void *arg, bool held);
     /* Our own path has changed: the gateways below are told. May be NULL. */
     void (*on_path)(void *arg, const struct path *path);
+    /* A parent has answered an ask; payload borrowed until return. NULL: none are made. */
+    void (*on_answer)(void *arg, struct slice payload);
     void *arg;
 };
 
@@ -107,6 +109,9 @@ size_t uplink_parent_count(const struct uplink *uplink);
 /* i in order of preference. */
 void uplink_parent_state(const struct uplink *uplink, size_t i, struct uplink_parent_state *ret_state);
 void uplink_stats(const struct uplink *uplink, struct uplink_stats *ret_stats);
+
+/* Hands an encoded Ask to the parent in use, QoS 0. ERR_AGAIN: it is away, the uplink is closed, its budget is spent. */
+enum err uplink_ask(struct uplink *uplink, struct slice payload) MUST_CHECK;
 
 /* ---- what it may cost (gateway/budget) ---- */
 void uplink_set_budget(struct uplink *uplink, const struct budget_rules *rules);

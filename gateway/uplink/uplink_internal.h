@@ -29,7 +29,7 @@ struct link {
     struct bus *bus; /* borrowed */
     unsigned number;
     char site[ID_MAX + 1], id[ID_MAX + 1];
-    char up_topic[TOPIC_MAX + 1], ack_topic[TOPIC_MAX + 1];
+    char up_topic[TOPIC_MAX + 1], ack_topic[TOPIC_MAX + 1], ask_topic[TOPIC_MAX + 1], answer_topic[TOPIC_MAX + 1];
     bool up;             /* what its bus last said */
     bool path_known;     /* since it came up: it has said its path, or that it says none */
     bool told_loop;
