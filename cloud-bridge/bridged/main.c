@@ -16,7 +16,6 @@
 #include "core/loop/loop.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2 };
-enum { WATCH_US = 250000, STOPPING_US = 5000, STOP_LIMIT_US = 10000000 };
 enum { LEDGER_ROWS = 20000, TAIL_ROWS = 100, DEAD_ROWS = 1000 };
 
 struct app {
@@ -29,24 +28,10 @@ struct app {
     struct sink_sqlite_reader *reader; /* NULL without the SQLite sink */
     struct bridge *bridge;
     struct control_server *control;
-    struct loop_timer watch;
-    int64_t stop_by_us; /* 0 = not stopping */
-    bool told_store;    /* that it takes no commits */
-    int exit;
+    struct daemon_life life;
 };
 
 /* ---- the operator's questions ---- */
-static int answer_error(struct buffer *body, int status, const char *text)
-{
-    struct json j;
-    buffer_reset(body);
-    json_init(&j, body);
-    json_object(&j, NULL);
-    json_str(&j, "error", text);
-    json_object_end(&j);
-    return status;
-}
-
 static int answer_status(void *arg, const struct control_request *request, struct buffer *body)
 {
     struct app *app = arg;
@@ -73,7 +58,7 @@ static int answer_ledger(void *arg, const struct control_request *request, struc
     bridge_hops_json(app->bridge, &j);
     json_array_end(&j);
     json_object_end(&j);
-    return err == OK ? 200 : answer_error(body, 503, "the SQLite sink cannot be read now");
+    return err == OK ? 200 : control_error(body, 503, "the SQLite sink cannot be read now");
 }
 
 static bool parse_number(const char *text, int64_t preset, int64_t *ret_value)
@@ -93,14 +78,14 @@ static int answer_tail(void *arg, const struct control_request *request, struct 
     const char *device = control_param(request, "device");
     int64_t after = 0, limit = 0;
     if (app->reader == NULL) {
-        return answer_error(body, 404, "no SQLite sink is configured");
+        return control_error(body, 404, "no SQLite sink is configured");
     }
     if (device == NULL || !id_valid(slice_str(device)) || !parse_number(control_param(request, "after"), -1, &after) ||
         !parse_number(control_param(request, "limit"), TAIL_ROWS, &limit) || limit < 0) {
-        return answer_error(body, 400, "needs device=ID; after=ROW and limit=N are numbers");
+        return control_error(body, 400, "needs device=ID; after=ROW and limit=N are numbers");
     }
     if (sink_sqlite_tail_json(app->reader, device, after, (size_t)limit, body) != OK) {
-        return answer_error(body, 503, "the SQLite sink cannot be read now");
+        return control_error(body, 503, "the SQLite sink cannot be read now");
     }
     return 200;
 }
@@ -112,7 +97,7 @@ static int answer_dead(struct app *app, const struct control_request *request, c
     if (!parse_number(control_param(request, "id"), 0, &id) || !parse_number(control_param(request, "from"), 0, &from) ||
         !parse_number(control_param(request, "limit"), DEAD_ROWS, &limit) || id < 0 || from < 0 || limit < 0 ||
         (dead.sink != NULL && !id_valid(slice_str(dead.sink)))) {
-        return answer_error(body, 400, "id, from and limit are numbers, sink is a sink's name");
+        return control_error(body, 400, "id, from and limit are numbers, sink is a sink's name");
     }
     dead.id = (uint64_t)id;
     dead.from = (uint64_t)from;
@@ -146,17 +131,22 @@ static const struct control_route routes[] = {
     {"/dead/drop", answer_dead_drop}, {NULL, NULL}};
 
 /* ---- signals ---- */
-static void on_end(void *arg, int signo)
+static void on_stop(void *arg)
 {
     struct app *app = arg;
-    if (app->stop_by_us != 0) {
-        return;
-    }
-    log_info("stopping", KV_STR("signal", signo == SIGINT ? "SIGINT" : "SIGTERM"));
-    daemon_notify("STOPPING=1");
-    app->stop_by_us = loop_now_us(app->loop) + STOP_LIMIT_US;
     bridge_stop(app->bridge);
-    loop_timer_in(&app->watch, STOPPING_US);
+}
+
+static bool stopped(void *arg)
+{
+    struct app *app = arg;
+    return bridge_stopped(app->bridge);
+}
+
+static const char *failure(void *arg)
+{
+    struct app *app = arg;
+    return bridge_failure(app->bridge);
 }
 
 /* The table depends on which sinks the file names: other sinks are another table. */
@@ -191,25 +181,8 @@ static void on_reload(void *arg, int signo)
     daemon_log_lines(LOG_INFO, "configuration", &text);
 }
 
-/* Sees to what cannot be waited for by an event: failure, and the end of stopping. */
-static void on_watch(void *arg)
-{
-    struct app *app = arg;
-    const char *failure = bridge_failure(app->bridge);
-    if (store_broken(app->store) || failure != NULL) {
-        log_error("cannot go on", KV_STR("store", app->settings.store.path),
-                  KV_STR("reason", failure ? failure : "the store cannot be written any more"));
-        app->exit = EXIT_FAILED;
-        loop_stop(app->loop);
-        return;
-    }
-    if (app->stop_by_us != 0 && (bridge_stopped(app->bridge) || loop_now_us(app->loop) >= app->stop_by_us)) {
-        loop_stop(app->loop);
-        return;
-    }
-    daemon_watch_store(app->loop, app->store, app->settings.store.path, &app->told_store);
-    loop_timer_in(&app->watch, app->stop_by_us != 0 ? STOPPING_US : WATCH_US);
-}
+static const struct daemon_life_ops life_ops = {
+    .failure = failure, .stop = on_stop, .stopped = stopped, .reload = on_reload};
 
 /* ---- start ---- */
 static enum err make_bridge(struct app *app, struct fault *reterr)
@@ -244,16 +217,15 @@ static enum err open_bridge(struct app *app, struct fault *reterr)
     if (app->settings.socket[0] != '\0') {
         TRY(control_server_new(app->loop, app->settings.socket, routes, app, &app->control, reterr));
     }
-    enum err err = loop_on_signal(app->loop, SIGTERM, on_end, app);
-    err = err == OK ? loop_on_signal(app->loop, SIGINT, on_end, app) : err;
-    err = err == OK ? loop_on_signal(app->loop, SIGHUP, on_reload, app) : err;
+    app->life = (struct daemon_life){.program = "weir-bridge",
+                                     .ops = &life_ops,
+                                     .loop = app->loop,
+                                     .store = app->store,
+                                     .store_path = app->settings.store.path,
+                                     .arg = app};
+    enum err err = daemon_life_begin(&app->life);
     err = err == OK ? bridge_start(app->bridge) : err;
-    if (err != OK) {
-        return fault_set(reterr, err, "cannot start: %s", err_name(err));
-    }
-    loop_timer_init(&app->watch, app->loop, on_watch, app);
-    loop_timer_in(&app->watch, WATCH_US);
-    return OK;
+    return err == OK ? OK : fault_set(reterr, err, "cannot start: %s", err_name(err));
 }
 
 static int run(struct app *app)
@@ -277,12 +249,7 @@ static int run(struct app *app)
         log_error("cannot start", KV_STR("reason", fault.text), KV_ERR(err));
         return EXIT_FAILED;
     }
-    daemon_notify("READY=1");
-    if (loop_run(app->loop) != OK) {
-        log_error("the event loop failed", KV_STR("reason", strerror(errno)));
-        return EXIT_FAILED;
-    }
-    return app->exit;
+    return daemon_life_run(&app->life) == OK ? EXIT_OK : EXIT_FAILED;
 }
 
 static enum options_outcome configure(struct app *app, int argc, char **argv)
@@ -313,7 +280,7 @@ int main(int argc, char **argv)
     log_setup("weir-bridge", (enum log_level)app.settings.log_level);
     (void)signal(SIGPIPE, SIG_IGN);
     int exit_code = run(&app);
-    loop_timer_cancel(&app.watch);
+    daemon_life_end(&app.life);
     control_server_free(app.control);
     daemon_link_close(&app.link);
     bridge_free(app.bridge);

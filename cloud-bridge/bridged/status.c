@@ -5,9 +5,7 @@
 #include <stdio.h>
 
 #include "cloud-bridge/bridged/bridged_internal.h"
-#include "core/base/json.h"
-
-enum { NEARLY_FULL_PCT = 90 };
+#include "core/daemon/status.h"
 
 /* What the spool holds back for this sink, and what it did not get. */
 static void write_held(struct json *j, struct bridge *b, const struct sinks_stats *s)
@@ -87,31 +85,19 @@ static size_t write_why_sinks(struct json *j, struct bridge *b)
     return failing;
 }
 
-static void write_state(struct json *j, struct bridge *b, const struct store_usage *usage)
+static void write_state(struct json *j, struct bridge *b, const struct status_store *store)
 {
     bool up = b->intake != NULL && bus_state(b->bus) == BUS_UP;
-    bool nearly_full = usage->used_bytes >= usage->cap_bytes / 100 * NEARLY_FULL_PCT;
-    bool broken = store_broken(b->store) || b->failure[0] != '\0';
-    bool failing = usage->failing != OK && !broken;
-    bool ok = up && !nearly_full && !broken && !failing && !b->stopping && write_why_sinks(NULL, b) == 0;
+    bool ok = up && status_store_fine(store) && !b->stopping && write_why_sinks(NULL, b) == 0;
     json_str(j, "state", ok ? "ok" : "degraded");
     json_array(j, "why");
-    if (b->intake == NULL && !broken) {
+    if (b->intake == NULL && !store->broken) {
         json_str(j, NULL, "starting: the store has not taken the start yet");
     }
     if (!up) {
         json_str(j, NULL, "the broker is not connected");
     }
-    if (nearly_full) {
-        json_str(j, NULL, "the store is nearly full");
-    }
-    if (failing) {
-        json_str(j, NULL, usage->failing == ERR_FULL ? "the store does not take records: no room"
-                                                     : "the store does not take records: its commits fail");
-    }
-    if (broken) {
-        json_str(j, NULL, b->failure[0] != '\0' ? b->failure : "the store is broken");
-    }
+    status_store_why_json(store, j);
     if (b->stopping) {
         json_str(j, NULL, "stopping");
     }
@@ -147,23 +133,7 @@ static void write_counters(struct json *j, const struct bridge *b, const struct 
     if (b->intake != NULL) {
         intake_stats(b->intake, &receive);
     }
-    const struct {
-        const char *name;
-        uint64_t value;
-    } rows[] = {
-        {"frames", s->frames},
-        {"entries", s->inbox.entries},
-        {"duplicates", s->inbox.duplicates},
-        {"holes", s->inbox.holes},
-        {"forgotten", s->inbox.forgotten},
-        {"refused", s->inbox.refused},
-        {"too_many_streams", s->inbox.too_many},
-        {"stale", s->inbox.stale},
-        {"need_hello", s->inbox.need_hello},
-        {"closed", s->inbox.closed},
-        {"full", s->inbox.full},
-        {"commits", s->inbox.commits},
-        {"failed_commits", s->inbox.failed_commits},
+    const struct status_counter rows[] = {
         {"streams", s->inbox.streams},
         {"streams_closed", sums->closed},
         {"decode_errors", s->decode_errors},
@@ -180,19 +150,19 @@ static void write_counters(struct json *j, const struct bridge *b, const struct 
         {"spool_bytes", spool_bytes(b->spools[0]) + spool_bytes(b->spools[1])},
     };
     json_object(j, "counters");
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        json_u64(j, rows[i].name, rows[i].value);
-    }
+    json_u64(j, "frames", s->frames);
+    inbox_counters_json(&s->inbox, j);
+    status_counters_json(rows, COUNT_OF(rows), j);
     json_object_end(j);
 }
 
 void bridge_status_json(struct bridge *b, struct buffer *out)
 {
     struct json j;
-    struct store_usage usage;
+    struct status_store store;
     struct bridge_stats stats;
     struct sums sums = {0};
-    store_usage(b->store, &usage);
+    status_store_look(b->store, b->failure, &store);
     bridge_stats(b, &stats);
     if (b->intake != NULL) {
         inbox_foreach_stream(intake_inbox(b->intake), add_stream, &sums);
@@ -204,13 +174,10 @@ void bridge_status_json(struct bridge *b, struct buffer *out)
     json_str(&j, "site", b->site);
     json_str(&j, "version", b->software);
     json_u64(&j, "uptime_s", (uint64_t)((loop_now_us(b->loop) - b->started_us) / SECOND_US));
-    write_state(&j, b, &usage);
+    write_state(&j, b, &store);
     write_counters(&j, b, &stats, &sums);
     json_object(&j, "store");
-    json_u64(&j, "used_bytes", usage.used_bytes);
-    json_u64(&j, "cap_bytes", usage.cap_bytes);
-    json_u64(&j, "size_bytes", usage.size_bytes);
-    json_i64(&j, "last_commit_us", usage.last_commit_us);
+    status_store_json(&store, &j);
     json_object_end(&j);
     write_sinks(&j, b);
     json_object(&j, "tier");

@@ -56,6 +56,7 @@ static const char *record_kind(struct dump *d, struct slice record)
     case WEIR__V1__RECORD__KIND_SUPPRESSED: return "suppressed";
     case WEIR__V1__RECORD__KIND_DESCRIBE: return "describe";
     case WEIR__V1__RECORD__KIND_CURATED: return "curated";
+    case WEIR__V1__RECORD__KIND_INFERENCE: return "inference";
     case WEIR__V1__RECORD__KIND__NOT_SET:
     case _WEIR__V1__RECORD__KIND__CASE_IS_INT_SIZE: break;
     }

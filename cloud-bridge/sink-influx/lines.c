@@ -206,6 +206,31 @@ static void put_health(const struct place *p, const Weir__V1__Health *h)
     end_point(&point, h->wall_us, 0);
 }
 
+static void put_inference(const struct place *p, const Weir__V1__Inference *i)
+{
+    struct point point = {.out = &p->l->out};
+    char model[24];
+    snprintf(model, sizeof(model), "%016" PRIx64, i->model);
+    put_measurement(p->l, point.out, "_inference");
+    tag(point.out, "answered_by", sink_answered_by_name(i->by));
+    tag(point.out, "asked", sink_asked_name(i->asked));
+    tag(point.out, "device", p->forward->device);
+    tag(point.out, "label", i->label);
+    tag(point.out, "model", model);
+    field_i64(&point, "answer", i->answer);
+    field_f64(&point, "confidence", (double)i->confidence);
+    field_f64(&point, "score", (double)i->score);
+    field_i64(&point, "repeats", i->repeats);
+    field_i64(&point, "skipped", i->skipped);
+    if (i->asked != WEIR__V1__ASKED__NOT_ASKED) {
+        field_i64(&point, "own_answer", i->own_answer);
+        field_f64(&point, "own_confidence", (double)i->own_confidence);
+        field_i64(&point, "took_ms", i->took_ms);
+    }
+    field_i64(&point, "number", p->forward->last);
+    end_point(&point, i->wall_us, 0);
+}
+
 static void put_range(const struct place *p, const char *suffix, const char *key, const char *value)
 {
     const struct wire_forward *f = p->forward;
@@ -253,6 +278,9 @@ enum err lines_put(struct lines *l, const struct wire_forward *forward, const ch
         break;
     case SINK_HEALTH:
         put_health(&p, r->record->health);
+        break;
+    case SINK_INFERENCE:
+        put_inference(&p, r->record->inference);
         break;
     case SINK_GAP:
         put_range(&p, "_gap", "reason", sink_reason_name(r->record->gap->reason));

@@ -8,8 +8,9 @@
 #include <errno.h>
 
 #include "cloud-bridge/sink-influx/sink_influx_internal.h"
+#include "cloud-bridge/sinks/server.h"
 
-enum { LINES_MAX = 256 << 20, REQUEST_MAX = 8192, CREDENTIALS_MAX = 1000, BLAMED_MAX = 16 };
+enum { LINES_MAX = 256 << 20, REQUEST_MAX = 8192, CREDENTIALS_MAX = 1000 };
 enum auth { AUTH_TOKEN, AUTH_BEARER, AUTH_BASIC };
 #define AT(member) offsetof(struct influx_settings, member)
 static const struct option table[] = {
@@ -94,14 +95,9 @@ static enum err load_credentials(struct influx *x, struct fault *reterr)
     if (x->settings->credentials[0] == '\0') {
         return OK;
     }
-    FILE *in = fopen(x->settings->credentials, "re");
-    if (in == NULL) {
+    if (sink_secret_read(x->settings->credentials, text, sizeof(text)) == ERR_IO) {
         return fault_set(reterr, ERR_DENIED, "%s cannot be read: %s", x->settings->credentials, strerror(errno));
     }
-    size_t len = fread(text, 1, sizeof(text) - 1, in);
-    fclose(in);
-    text[len] = '\0';
-    text[strcspn(text, "\r\n")] = '\0';
     BUFFER(line, sizeof(x->http.authorization) - 1);
     buffer_printf(&line, "Authorization: %s", words[x->settings->auth]);
     if (x->settings->auth == AUTH_BASIC) {
@@ -182,34 +178,14 @@ static enum err post_items(struct influx *x, const struct sink_batch *batch, siz
     return names_sync(x->names);
 }
 
-struct blame {
-    struct influx *x;
-    const struct sink_batch *batch;
-    size_t count;
-    enum err err; /* other than of the lines: the search is off */
-};
-
-/* By halves. What is good of them is posted by that: the same points when they come again. */
-static void find_guilty(struct blame *b, size_t first, size_t count)
+/* What is good of them is posted by that: the same points when they come again. */
+static enum err try_items(void *arg, const struct sink_batch *batch, size_t first, size_t count, bool *ret_disliked,
+                          struct fault *reterr)
 {
-    struct fault fault = {.code = OK};
     size_t refused = 0;
-    if (count == 0 || b->err != OK || b->count >= BLAMED_MAX) {
-        return;
-    }
-    enum err err = post_items(b->x, b->batch, first, count, &refused, &fault);
-    if (err == OK) {
-        return;
-    }
-    if (err != ERR_UNSUPPORTED) {
-        b->err = err;
-    } else if (count == 1) {
-        sink_refuse(b->batch, first, fault.text);
-        b->count++;
-    } else {
-        find_guilty(b, first, count / 2);
-        find_guilty(b, first + count / 2, count - count / 2);
-    }
+    enum err err = post_items(arg, batch, first, count, &refused, reterr);
+    *ret_disliked = err == ERR_UNSUPPORTED;
+    return err;
 }
 
 /* The drain begins again behind what has settled. */
@@ -225,15 +201,15 @@ static enum err resend(struct influx *x, struct fault *reterr)
 static enum err influx_write(void *self, const struct sink_batch *batch, struct fault *reterr)
 {
     struct influx *x = self;
-    size_t refused = 0;
+    size_t refused = 0, blamed = 0;
     if (x->suspect) {
         return resend(x, reterr);
     }
     enum err err = post_items(x, batch, 0, batch->count, &refused, reterr);
     if (err == ERR_UNSUPPORTED) {
-        struct blame blame = {.x = x, .batch = batch};
-        find_guilty(&blame, 0, batch->count);
-        err = blame.err != OK ? blame.err : ERR_UNSUPPORTED;
+        const struct sink_offer offer = {.try_items = try_items, .arg = x};
+        err = sink_find_guilty(&offer, batch, &blamed);
+        err = err != OK ? err : ERR_UNSUPPORTED;
     } else if (err == OK && refused > 0) {
         err = ERR_UNSUPPORTED;
     }

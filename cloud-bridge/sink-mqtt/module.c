@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "cloud-bridge/sink-mqtt/sink_mqtt_internal.h"
+#include "cloud-bridge/sinks/server.h"
 #include "proto/receive/receive.h"
 
 /* ---- settings ---- */
@@ -44,32 +45,16 @@ static const struct option table[] = {
     {.name = NULL},
 };
 
-static enum err check_security(const struct mqtt_settings *s, struct buffer *problems)
-{
-    enum err err = OK;
-    if (s->ca[0] == '\0' && !s->insecure) {
-        buffer_printf(problems, "ca: needed for TLS, or insecure: true on a closed test bench\n");
-        err = ERR_RANGE;
-    }
-    if (s->insecure && (s->ca[0] != '\0' || s->cert[0] != '\0' || s->key[0] != '\0')) {
-        buffer_printf(problems, "insecure: certificates are given as well; remove one of them\n");
-        err = ERR_RANGE;
-    }
-    if ((s->cert[0] == '\0') != (s->key[0] == '\0')) {
-        buffer_printf(problems, "cert: certificate and key belong together\n");
-        err = ERR_RANGE;
-    }
-    if ((s->user[0] == '\0') != (s->password_file[0] == '\0')) {
-        buffer_printf(problems, "user: user and password_file belong together\n");
-        err = ERR_RANGE;
-    }
-    return err;
-}
-
 static enum err check(const void *item, struct buffer *problems)
 {
     const struct mqtt_settings *s = item;
-    enum err err = check_security(s, problems);
+    const struct sink_login login = {.ca = s->ca,
+                                     .cert = s->cert,
+                                     .key = s->key,
+                                     .user = s->user,
+                                     .password_file = s->password_file,
+                                     .insecure = s->insecure};
+    enum err err = sink_login_check(&login, problems);
     if (s->servers.count == 0) {
         buffer_printf(problems, "servers: at least one is needed\n");
         err = ERR_RANGE;
@@ -287,16 +272,10 @@ static const struct sink_ops mqtt_ops = {
 static enum err read_password(struct mqtt_sink *m, struct fault *reterr)
 {
     const char *path = m->settings->password_file;
-    if (path[0] == '\0') {
-        return OK;
+    if (path[0] != '\0' && sink_secret_read(path, m->password, sizeof(m->password)) != OK) {
+        return fault_set(reterr, ERR_IO, "%s: no password can be read", path);
     }
-    FILE *f = fopen(path, "re");
-    bool ok = f != NULL && fgets(m->password, sizeof(m->password), f) != NULL;
-    if (f != NULL) {
-        fclose(f);
-    }
-    m->password[strcspn(m->password, "\r\n")] = '\0';
-    return ok ? OK : fault_set(reterr, ERR_IO, "%s: no password can be read", path);
+    return OK;
 }
 
 static enum err mqtt_open(const struct sink_place *place, const void *item, struct sink *ret_sink, struct fault *reterr)

@@ -317,11 +317,6 @@ size_t mqtt_session_packet_max(const struct mqtt_session *s)
     return s->packet_max;
 }
 
-unsigned mqtt_session_window(const struct mqtt_session *s)
-{
-    return s->window;
-}
-
 /* Until no more than `most` are outstanding; ret_failed: or something has failed. */
 static enum err await_outstanding(struct mqtt_session *s, unsigned most, bool *ret_failed, struct fault *reterr)
 {

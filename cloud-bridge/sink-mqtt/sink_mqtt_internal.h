@@ -41,9 +41,8 @@ enum err mqtt_session_open(const struct mqtt_settings *settings, const struct mq
 /* Returns when no callback is under way or will come any more. */
 void mqtt_session_free(struct mqtt_session *session);
 DEFINE_CLEANUP(struct mqtt_session, mqtt_session_free)
-/* What the broker said; packets in bytes. */
+/* What the broker said, in bytes. */
 size_t mqtt_session_packet_max(const struct mqtt_session *session);
-unsigned mqtt_session_window(const struct mqtt_session *session);
 
 struct mqtt_property {
     const char *key;

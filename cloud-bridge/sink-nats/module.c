@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cloud-bridge/sink-nats/sink_nats_internal.h"
+#include "cloud-bridge/sinks/server.h"
 #include "proto/receive/receive.h"
 
 /* ---- settings ---- */
@@ -48,36 +49,20 @@ static const struct option table[] = {
     {.name = NULL},
 };
 
-static enum err check_security(const struct nats_settings *s, struct buffer *problems)
+static enum err check(const void *item, struct buffer *problems)
 {
-    enum err err = OK;
-    if (s->ca[0] == '\0' && !s->insecure) {
-        buffer_printf(problems, "ca: needed for TLS, or insecure: true on a closed test bench\n");
-        err = ERR_RANGE;
-    }
-    if (s->insecure && (s->ca[0] != '\0' || s->cert[0] != '\0' || s->key[0] != '\0')) {
-        buffer_printf(problems, "insecure: certificates are given as well; remove one of them\n");
-        err = ERR_RANGE;
-    }
-    if ((s->cert[0] == '\0') != (s->key[0] == '\0')) {
-        buffer_printf(problems, "cert: certificate and key belong together\n");
-        err = ERR_RANGE;
-    }
-    if ((s->user[0] == '\0') != (s->password_file[0] == '\0')) {
-        buffer_printf(problems, "user: user and password_file belong together\n");
-        err = ERR_RANGE;
-    }
+    const struct nats_settings *s = item;
+    const struct sink_login login = {.ca = s->ca,
+                                     .cert = s->cert,
+                                     .key = s->key,
+                                     .user = s->user,
+                                     .password_file = s->password_file,
+                                     .insecure = s->insecure};
+    enum err err = sink_login_check(&login, problems);
     if (s->user[0] != '\0' && s->creds[0] != '\0') {
         buffer_printf(problems, "creds: user and creds are two ways to log in; remove one of them\n");
         err = ERR_RANGE;
     }
-    return err;
-}
-
-static enum err check(const void *item, struct buffer *problems)
-{
-    const struct nats_settings *s = item;
-    enum err err = check_security(s, problems);
     if (s->servers.count == 0) {
         buffer_printf(problems, "servers: at least one is needed\n");
         err = ERR_RANGE;
@@ -248,16 +233,11 @@ static const struct sink_ops nats_ops = {.name = "nats",
 
 static enum err read_password(struct nats_sink *n, struct fault *reterr)
 {
-    if (n->settings->password_file[0] == '\0') {
-        return OK;
+    const char *path = n->settings->password_file;
+    if (path[0] != '\0' && sink_secret_read(path, n->password, sizeof(n->password)) != OK) {
+        return fault_set(reterr, ERR_IO, "%s: no password can be read", path);
     }
-    FILE *f = fopen(n->settings->password_file, "re");
-    bool ok = f != NULL && fgets(n->password, sizeof(n->password), f) != NULL;
-    if (f != NULL) {
-        fclose(f);
-    }
-    n->password[strcspn(n->password, "\r\n")] = '\0';
-    return ok ? OK : fault_set(reterr, ERR_IO, "%s: no password can be read", n->settings->password_file);
+    return OK;
 }
 
 static enum err nats_open(const struct sink_place *place, const void *item, struct sink *ret_sink, struct fault *reterr)

@@ -10,7 +10,9 @@
 #include <poll.h>
 #include <stdio.h>
 
-enum { PARAMS_MAX = 64, PASSWORD_MAX = 1024 };
+#include "cloud-bridge/sinks/server.h"
+
+enum { PASSWORD_MAX = 1024 };
 
 /* ---- errors ---- */
 /* The server's first line, without the newline. */
@@ -217,19 +219,6 @@ void pg_rollback(struct postgres *pg)
     memcpy(pg->sqlstate, state, sizeof(state));
 }
 
-static enum err read_password(const char *path, char ret_text[PASSWORD_MAX], struct fault *reterr)
-{
-    FILE *in = fopen(path, "re");
-    if (in == NULL) {
-        return fault_set(reterr, ERR_DENIED, "%s cannot be read: %s", path, strerror(errno));
-    }
-    size_t len = fread(ret_text, 1, PASSWORD_MAX - 1, in);
-    fclose(in);
-    ret_text[len] = '\0';
-    ret_text[strcspn(ret_text, "\r\n")] = '\0';
-    return OK;
-}
-
 static enum err connect_to(struct postgres *pg, struct fault *reterr)
 {
     const struct postgres_settings *s = pg->settings;
@@ -237,7 +226,9 @@ static enum err connect_to(struct postgres *pg, struct fault *reterr)
     const char *keys[] = {"dbname", "fallback_application_name", "client_encoding", NULL, NULL};
     const char *values[] = {s->url, "weir-bridge", "UTF8", NULL, NULL};
     if (s->password_file[0] != '\0') {
-        TRY(read_password(s->password_file, password, reterr));
+        if (sink_secret_read(s->password_file, password, sizeof(password)) == ERR_IO) {
+            return fault_set(reterr, ERR_DENIED, "%s cannot be read: %s", s->password_file, strerror(errno));
+        }
         keys[3] = "password";
         values[3] = password;
     }

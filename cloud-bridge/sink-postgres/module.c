@@ -6,7 +6,9 @@
 
 #include <stdio.h>
 
-enum { COPY_MAX = 64 << 20, BLAMED_MAX = 16 };
+#include "cloud-bridge/sinks/server.h"
+
+enum { COPY_MAX = 64 << 20 };
 
 #define AT(member) offsetof(struct postgres_settings, member)
 static const struct option table[] = {
@@ -110,34 +112,15 @@ static const char *postgres_why(void *self)
 }
 
 /* ---- writing ---- */
-struct blame {
-    struct postgres *pg;
-    const struct sink_batch *batch;
-    size_t count;
-    enum err err; /* other than of the data: the search is off */
-};
-
-/* By halves, each tried in a transaction that is rolled back. */
-static void find_guilty(struct blame *b, size_t first, size_t count)
+/* In a transaction that is rolled back. */
+static enum err try_items(void *arg, const struct sink_batch *batch, size_t first, size_t count, bool *ret_disliked,
+                          struct fault *reterr)
 {
-    struct fault fault = {.code = OK};
-    if (count == 0 || b->err != OK || b->count == BLAMED_MAX) {
-        return;
-    }
-    enum err err = pg_transaction(b->pg, b->batch, first, count, false, &fault);
-    pg_rollback(b->pg);
-    if (err == OK) {
-        return;
-    }
-    if (b->pg->conn == NULL || !pg_disliked(b->pg)) {
-        b->err = err;
-    } else if (count == 1) {
-        sink_refuse(b->batch, first, fault.text);
-        b->count++;
-    } else {
-        find_guilty(b, first, count / 2);
-        find_guilty(b, first + count / 2, count - count / 2);
-    }
+    struct postgres *pg = arg;
+    enum err err = pg_transaction(pg, batch, first, count, false, reterr);
+    pg_rollback(pg);
+    *ret_disliked = pg->conn != NULL && pg_disliked(pg);
+    return err;
 }
 
 static enum err postgres_write(void *self, const struct sink_batch *batch, struct fault *reterr)
@@ -152,9 +135,10 @@ static enum err postgres_write(void *self, const struct sink_batch *batch, struc
     if (pg->conn == NULL || !pg_disliked(pg)) {
         return err;
     }
-    struct blame blame = {.pg = pg, .batch = batch};
-    find_guilty(&blame, 0, batch->count);
-    return blame.err != OK ? blame.err : blame.count > 0 ? ERR_UNSUPPORTED : err;
+    const struct sink_offer offer = {.try_items = try_items, .arg = pg};
+    size_t blamed = 0;
+    enum err end = sink_find_guilty(&offer, batch, &blamed);
+    return end != OK ? end : blamed > 0 ? ERR_UNSUPPORTED : err;
 }
 
 static const struct sink_ops ops = {.name = "postgres",

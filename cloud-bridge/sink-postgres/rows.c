@@ -242,6 +242,32 @@ static void put_windows(struct place *p, const Weir__V1__Curated *curated)
     }
 }
 
+static void put_inference(struct place *p, const Weir__V1__Inference *i)
+{
+    struct buffer *b = row(p, TABLE_INFERENCE, 21);
+    copy_i64(b, (uint64_t)p->mark->device_id);
+    copy_time(b, i->wall_us);
+    copy_i64(b, (uint64_t)p->mark->id);
+    copy_i64(b, p->step->last);
+    copy_hex(b, i->model);
+    copy_hex(b, i->config);
+    copy_i64(b, i->window_us);
+    copy_i16(b, i->quality);
+    copy_i64(b, i->answer);
+    copy_text(b, i->label);
+    copy_f64(b, (double)i->confidence);
+    copy_f64(b, (double)i->score);
+    copy_text(b, sink_answered_by_name(i->by));
+    copy_text(b, i->engine);
+    copy_text(b, sink_asked_name(i->asked));
+    copy_hex(b, i->own_model);
+    copy_i64(b, i->own_answer);
+    copy_f64(b, (double)i->own_confidence);
+    copy_i64(b, i->took_ms);
+    copy_i64(b, i->repeats);
+    copy_i64(b, i->skipped);
+}
+
 static void put_unread(struct place *p)
 {
     struct buffer *b = row(p, TABLE_UNREAD, 5);
@@ -279,6 +305,9 @@ static void put_content(struct place *p)
             put_describe(p, r->describe);
         }
         put_windows(p, r->curated);
+        break;
+    case SINK_INFERENCE:
+        put_inference(p, r->record->inference);
         break;
     case SINK_UNREAD:
         put_unread(p);

@@ -10,14 +10,32 @@
 
 #include <stdio.h>
 
-enum { SCHEMA_VERSION = 2 };
+enum { SCHEMA_VERSION = 3 };
 
 const char *const table_names[TABLES] = {
     [TABLE_RECORD] = "record",       [TABLE_READING] = "reading",     [TABLE_CHANNEL] = "channel",
     [TABLE_DESCRIPTION] = "description", [TABLE_EVENT] = "event",     [TABLE_HEALTH] = "health",
     [TABLE_GAP] = "gap",             [TABLE_SUPPRESSED] = "suppressed_range", [TABLE_WINDOW] = "window",
-    [TABLE_UNREAD] = "unread",       [TABLE_FILL] = "fill",           [TABLE_MARK] = "mark",
+    [TABLE_INFERENCE] = "inference", [TABLE_UNREAD] = "unread",       [TABLE_FILL] = "fill",           [TABLE_MARK] = "mark",
 };
+
+/* What version 3 brought. */
+static const char inferences[] =
+    "create table inference("
+    "  device bigint not null, ts timestamptz not null, stream bigint not null, number bigint not null,"
+    "  model text not null, config text not null, window_us bigint not null, quality smallint not null,"
+    "  answer bigint not null, label text not null, confidence double precision not null,"
+    "  score double precision not null, answered_by text not null, engine text not null, asked text not null,"
+    "  own_model text not null, own_answer bigint not null, own_confidence double precision not null,"
+    "  took_ms bigint not null, repeats bigint not null, skipped bigint not null,"
+    "  primary key(device, ts, stream, number));"
+    "create view inferences as"
+    "  select d.name as device, i.ts, i.model, i.label, i.confidence, i.score, i.answered_by, i.engine, i.asked,"
+    "    case when i.asked <> 'no' then i.own_answer end as own_answer,"
+    "    case when i.asked <> 'no' then i.own_confidence end as own_confidence,"
+    "    case when i.asked <> 'no' then i.took_ms end as took_ms, i.answer, i.window_us / 1e6 as seconds, i.repeats,"
+    "    i.skipped, case when i.asked <> 'no' then i.own_model end as own_model, i.config, s.epoch, i.number"
+    "  from inference i join device d on d.id = i.device join stream s on s.id = i.stream;";
 
 static const char tables[] =
     "create table device(id bigint generated always as identity primary key, name text not null unique);"
@@ -173,9 +191,14 @@ static enum err apply(struct postgres *pg, struct fault *reterr)
     if (version == 0) {
         TRY(make(pg, reterr));
     }
-    if (version < SCHEMA_VERSION) {
+    if (version < 2) {
         TRY(pg_run(pg, second, reterr));
-        TRY(pg_run(pg, "update version set version = 2", reterr));
+    }
+    if (version < SCHEMA_VERSION) {
+        char sql[64];
+        snprintf(sql, sizeof(sql), "update version set version = %d", SCHEMA_VERSION);
+        TRY(pg_run(pg, inferences, reterr));
+        TRY(pg_run(pg, sql, reterr));
     }
     return pg_run(pg, "commit", reterr);
 }

@@ -38,6 +38,7 @@ enum table {
     TABLE_GAP,
     TABLE_SUPPRESSED,
     TABLE_WINDOW,
+    TABLE_INFERENCE,
     TABLE_UNREAD,
     TABLE_FILL, /* these two have no table behind them: rows that were filled late, cut out of `gap`; */
     TABLE_MARK, /* and rows that change `stream` */

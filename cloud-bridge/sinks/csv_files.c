@@ -23,11 +23,6 @@ static const struct {
 };
 static const char journal_name[] = ".weir-csv.journal";
 
-const char *csv_head(enum csv_kind kind)
-{
-    return kinds[kind].head;
-}
-
 /* ---- names ---- */
 void csv_name_write(enum csv_kind kind, const char *bridge, const struct csv_range r[INBOX_LANES],
                     char ret_name[CSV_NAME_MAX])

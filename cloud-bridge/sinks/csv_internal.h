@@ -56,7 +56,6 @@ struct csv_sink {
     struct sink_reader reader;
 };
 
-const char *csv_head(enum csv_kind kind);
 void csv_name_write(enum csv_kind kind, const char *bridge, const struct csv_range range[INBOX_LANES],
                     char ret_name[CSV_NAME_MAX]);
 /* ERR_NOT_FOUND: not a name of this bridge's files. */

@@ -2,10 +2,10 @@
 /*
  * dead - letters that a sink can never take: which sink, why, since when, and the record as it came.
  *
- * A letter is durable here before the sink's position goes beyond the record (sinks.c), so a crash loses neither; put a
- * second time (the crash came between the two) it is found and not kept twice. Letters live in a lane of their own in
- * the bridge's store, sealed like every record (core/spool); a letter's id is its number there. A removed letter
- * leaves an empty entry until the last one goes. Bounded by max_bytes: the oldest go, counted durably.
+ * A letter is durable here before the sink's position goes beyond the record (feeder_refused.c), so a crash loses
+ * neither; put a second time (the crash came between the two) it is found and not kept twice. Letters live in a lane of
+ * their own in the bridge's store, sealed like every record (core/spool); a letter's id is its number there. A removed
+ * letter leaves an empty entry until the last one goes. Bounded by max_bytes: the oldest go, counted durably.
  *
  * A store that is full takes letters in exchange for the oldest ones, and for the first time in exchange for a filler
  * that was put there when the lane was made: otherwise a record that cannot be taken would hold up the very sink that
@@ -53,7 +53,6 @@ enum err dead_refused_again(struct dead *dead, uint64_t id, const char *reason,
                             void (*done)(void *arg, enum err result), void *arg) MUST_CHECK;
 /* Whether this sink has a letter of this record. Cheap when it has not. */
 bool dead_has(struct dead *dead, const char *sink, const struct wire_forward *forward);
-bool dead_is_idle(const struct dead *dead);
 
 /* The record is borrowed until fn returns. From id `from` on, in order; fn returns false to stop. ERR_IO, ERR_NOMEM. */
 enum err dead_foreach(struct dead *dead, uint64_t from, bool (*fn)(void *arg, const struct dead_letter *letter),

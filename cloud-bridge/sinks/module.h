@@ -36,10 +36,11 @@
  * message beyond its largest size) is named with sink_refuse, for as many items as there are; then write() undoes the
  * batch and returns ERR_UNSUPPORTED. The bridge makes them durable among its dead letters and offers the same batch
  * again, in which the records refused are replaced by a Gap of reason DEAD_LETTER: to the sink an ordinary gap. A
- * server that does not say which item it dislikes: look for it by halves of the batch. A sink that refuses such a gap as
- * well is not offered that item any more; the dead letter alone stands for it. Where nothing of a batch was taken,
- * perhaps since a login lacks its rights, set batch->refusals->none_taken: then the letters come slowly. What may work later (server
- * down, disk full, login refused, timeout) is not refused: return ERR_IO, ERR_TIMEOUT, ERR_DENIED, ERR_FULL.
+ * server that does not say which item it dislikes: look for it by halves of the batch (sink_find_guilty, server.h). A
+ * sink that refuses such a gap as well is not offered that item any more; the dead letter alone stands for it. Where
+ * nothing of a batch was taken, perhaps since a login lacks its rights, set batch->refusals->none_taken: then the
+ * letters come slowly. What may work later (server down, disk full, login refused, timeout) is not refused: return
+ * ERR_IO, ERR_TIMEOUT, ERR_DENIED, ERR_FULL.
  */
 #ifndef CLOUD_BRIDGE_SINKS_MODULE_H
 #define CLOUD_BRIDGE_SINKS_MODULE_H
@@ -52,7 +53,7 @@
 #include "proto/block/block.h"
 
 /* ---- the contract ---- */
-enum { SINK_MODULE_ABI = 3 }; /* counted up with every change of what this header, sinks.h or options.h lay down */
+enum { SINK_MODULE_ABI = 4 }; /* counted up with every change of what this header, sinks.h or options.h lay down */
 /* Catches the change that nobody counted. */
 #define SINK_MODULE_LAYOUT \
     ((uint32_t)(sizeof(struct sink_batch) + 64 * sizeof(struct sink_item) + 4096 * sizeof(struct option) + \
@@ -205,5 +206,7 @@ enum { SINK_TIME_BYTES = 25 };
 void sink_time(uint64_t wall_us, char ret_text[SINK_TIME_BYTES]);
 const char *sink_reason_name(Weir__V1__GapReason reason);
 const char *sink_severity_name(Weir__V1__Severity severity);
+const char *sink_answered_by_name(Weir__V1__AnsweredBy by); /* "device", "gateway", "person" */
+const char *sink_asked_name(Weir__V1__Asked asked);         /* "no", "answered", "late", "refused", "offline" */
 
 #endif

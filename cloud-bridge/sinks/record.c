@@ -44,6 +44,8 @@ static enum sink_kind kind_of(const Weir__V1__Record *record)
         return SINK_DESCRIBE;
     case WEIR__V1__RECORD__KIND_CURATED:
         return SINK_CURATED;
+    case WEIR__V1__RECORD__KIND_INFERENCE:
+        return SINK_INFERENCE;
     case WEIR__V1__RECORD__KIND__NOT_SET:
     case _WEIR__V1__RECORD__KIND__CASE_IS_INT_SIZE:
         break;
@@ -224,6 +226,8 @@ const char *sink_kind_name(enum sink_kind kind)
         return "describe";
     case SINK_CURATED:
         return "curated";
+    case SINK_INFERENCE:
+        return "inference";
     case SINK_UNREAD:
         return "unread";
     }
@@ -259,6 +263,40 @@ const char *sink_severity_name(Weir__V1__Severity severity)
     case WEIR__V1__SEVERITY__ALARM:
         return "alarm";
     case _WEIR__V1__SEVERITY_IS_INT_SIZE:
+        break;
+    }
+    return "unknown";
+}
+
+const char *sink_answered_by_name(Weir__V1__AnsweredBy by)
+{
+    switch (by) {
+    case WEIR__V1__ANSWERED_BY__BY_DEVICE:
+        return "device";
+    case WEIR__V1__ANSWERED_BY__BY_GATEWAY:
+        return "gateway";
+    case WEIR__V1__ANSWERED_BY__BY_PERSON:
+        return "person";
+    case _WEIR__V1__ANSWERED_BY_IS_INT_SIZE:
+        break;
+    }
+    return "unknown";
+}
+
+const char *sink_asked_name(Weir__V1__Asked asked)
+{
+    switch (asked) {
+    case WEIR__V1__ASKED__NOT_ASKED:
+        return "no";
+    case WEIR__V1__ASKED__ASKED_ANSWERED:
+        return "answered";
+    case WEIR__V1__ASKED__ASKED_LATE:
+        return "late";
+    case WEIR__V1__ASKED__ASKED_REFUSED:
+        return "refused";
+    case WEIR__V1__ASKED__ASKED_OFFLINE:
+        return "offline";
+    case _WEIR__V1__ASKED_IS_INT_SIZE:
         break;
     }
     return "unknown";

@@ -121,6 +121,29 @@ static void put_event(struct json *j, const Weir__V1__Event *e)
     json_f64(j, "value", e->value);
 }
 
+static void put_inference(struct json *j, const Weir__V1__Inference *i)
+{
+    put_time(j, "ts", i->wall_us);
+    json_u64(j, "window_us", i->window_us);
+    json_hex(j, "model", i->model);
+    json_hex(j, "config", i->config);
+    json_u64(j, "answer", i->answer);
+    json_str(j, "label", i->label);
+    json_f64(j, "confidence", (double)i->confidence);
+    json_f64(j, "score", (double)i->score);
+    json_str(j, "answered_by", sink_answered_by_name(i->by));
+    json_str(j, "engine", i->engine);
+    json_str(j, "asked", sink_asked_name(i->asked));
+    if (i->asked != WEIR__V1__ASKED__NOT_ASKED) {
+        json_hex(j, "own_model", i->own_model);
+        json_u64(j, "own_answer", i->own_answer);
+        json_f64(j, "own_confidence", (double)i->own_confidence);
+        json_u64(j, "took_ms", i->took_ms);
+    }
+    json_u64(j, "repeats", i->repeats);
+    json_u64(j, "skipped", i->skipped);
+}
+
 static void put_health(struct json *j, const Weir__V1__Health *h)
 {
     put_time(j, "ts", h->wall_us);
@@ -175,6 +198,9 @@ void sink_record_json(struct json *j, const struct sink_reader *r, const struct 
     case SINK_CURATED:
         put_channels(j, names, fw->device, r->block != NULL ? r->block->set : r->curated->set);
         put_curated(j, r);
+        break;
+    case SINK_INFERENCE:
+        put_inference(j, r->record->inference);
         break;
     case SINK_UNREAD:
         put_unread(j, r, fw->record);

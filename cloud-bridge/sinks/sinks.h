@@ -120,6 +120,7 @@ enum sink_kind {
     SINK_SUPPRESSED,
     SINK_DESCRIBE,
     SINK_CURATED, /* a block as a gateway's rules left it, and windows */
+    SINK_INFERENCE,
     SINK_UNREAD /* of a kind or schema that this program does not know, or damaged: kept as it came */
 };
 const char *sink_kind_name(enum sink_kind kind);

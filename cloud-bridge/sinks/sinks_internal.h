@@ -5,8 +5,7 @@
  * In the bridge's table `sinks`, beside the lane of the dead letters (dead.h; its count is 0xfb), each sealed with a
  * CRC-32C:
  *
- *   0xfe | sink                                  vouch: epochs and durable ends of the lanes, from which on the
- *   position
+ *   0xfe | sink                                  vouch: epochs and durable ends of the lanes, beyond which the position
  *                                                that this sink will tell is to be doubted
  *   0xfd | sink                                  kept: epochs and positions of a sink that cannot keep its own
  *   0xfc | sink | 0 | device | 0 | epoch u64be   owed: numbers first..last of a stream that were given up for this sink

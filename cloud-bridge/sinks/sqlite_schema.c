@@ -54,6 +54,23 @@ static const char schema_quantiles[] =
     "    r.rule_version as version"
     "  from suppressed_range r join stream s on s.id = r.stream join device d on d.id = s.device;";
 
+/* What version 4 brought. */
+static const char schema_inferences[] =
+    "create table inference("
+    "  device integer not null, ts text not null, stream integer not null, number integer not null,"
+    "  model text not null, config text not null, window_us integer not null, quality integer not null,"
+    "  answer integer not null, label text not null, confidence real not null, score real not null,"
+    "  answered_by text not null, engine text not null, asked text not null, own_model text, own_answer integer,"
+    "  own_confidence real, took_ms integer, repeats integer not null, skipped integer not null,"
+    "  primary key(device, ts, stream, number)) without rowid, strict;"
+    "create view inferences as"
+    "  select d.name as device, i.ts as ts, i.model as model, i.label as label, i.confidence as confidence,"
+    "    i.score as score, i.answered_by as answered_by, i.engine as engine, i.asked as asked,"
+    "    i.own_answer as own_answer, i.own_confidence as own_confidence, i.took_ms as took_ms, i.answer as answer,"
+    "    i.window_us / 1e6 as seconds, i.repeats as repeats, i.skipped as skipped, i.own_model as own_model,"
+    "    i.config as config, s.epoch as epoch, i.number as number"
+    "  from inference i join device d on d.id = i.device join stream s on s.id = i.stream;";
+
 static const char schema[] =
     "create table device(id integer primary key, name text not null unique) strict;"
     "create table stream("
@@ -130,113 +147,6 @@ static const char schema[] =
     "    g.reason as reason, g.ts as ts, s.hop as hop"
     "  from gap g join stream s on s.id = g.stream join device d on d.id = s.device;";
 
-void query_i64(struct query *q, int64_t value)
-{
-    q->bound++;
-    if (q->rc == SQLITE_OK) {
-        q->rc = sqlite3_bind_int64(q->stmt, q->bound, value);
-    }
-}
-
-void query_u64(struct query *q, uint64_t value)
-{
-    query_i64(q, (int64_t)min_u64(value, INT64_MAX));
-}
-
-void query_f64(struct query *q, double value)
-{
-    q->bound++;
-    if (q->rc == SQLITE_OK) {
-        q->rc = sqlite3_bind_double(q->stmt, q->bound, value); /* NaN becomes null */
-    }
-}
-
-void query_text(struct query *q, const char *text)
-{
-    q->bound++;
-    if (q->rc == SQLITE_OK) {
-        q->rc = sqlite3_bind_text(q->stmt, q->bound, text, -1, SQLITE_STATIC);
-    }
-}
-
-void query_hex(struct query *q, uint64_t value)
-{
-    char text[17];
-    snprintf(text, sizeof(text), "%016llx", (unsigned long long)value);
-    q->bound++;
-    if (q->rc == SQLITE_OK) {
-        q->rc = sqlite3_bind_text(q->stmt, q->bound, text, 16, SQLITE_TRANSIENT);
-    }
-}
-
-void query_blob(struct query *q, struct slice bytes)
-{
-    q->bound++;
-    if (q->rc == SQLITE_OK) {
-        q->rc = sqlite3_bind_blob64(q->stmt, q->bound, bytes.len ? (const void *)bytes.ptr : "", bytes.len,
-                                    SQLITE_STATIC);
-    }
-}
-
-enum err sqlite_err(int rc)
-{
-    switch (rc & 0xff) { /* without the extended part */
-    case SQLITE_OK:
-    case SQLITE_DONE:
-        return OK;
-    case SQLITE_NOMEM:
-        return ERR_NOMEM;
-    case SQLITE_FULL:
-        return ERR_FULL;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return ERR_CONFLICT;
-    case SQLITE_PERM:
-    case SQLITE_READONLY:
-    case SQLITE_AUTH:
-        return ERR_DENIED;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return ERR_MALFORMED;
-    default:
-        return ERR_IO;
-    }
-}
-
-enum err query_run(struct query *q)
-{
-    int rc = q->rc;
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(q->stmt);
-    }
-    sqlite3_reset(q->stmt);
-    return sqlite_err(rc);
-}
-
-enum err query_row(struct query *q)
-{
-    int rc = q->rc;
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(q->stmt);
-    }
-    if (rc == SQLITE_ROW) {
-        return OK;
-    }
-    sqlite3_reset(q->stmt);
-    return rc == SQLITE_DONE ? ERR_NOT_FOUND : sqlite_err(rc);
-}
-
-void query_end(struct query *q)
-{
-    sqlite3_reset(q->stmt);
-}
-
-enum err sqlite_fault(struct fault *reterr, sqlite3 *db, const char *what)
-{
-    enum err err = sqlite_err(sqlite3_extended_errcode(db));
-    return fault_set(reterr, err == OK ? ERR_IO : err, "%s: %s", what, sqlite3_errmsg(db));
-}
-
 static int first_column(void *arg, int columns, char **values, char **names)
 {
     (void)names;
@@ -274,8 +184,9 @@ enum err sqlite_schema_apply(sqlite3 *db, const char *path, struct fault *reterr
              SQLITE_SINK_VERSION);
     if (sqlite3_exec(db, "begin immediate", NULL, NULL, NULL) != SQLITE_OK ||
         (version == 0 && sqlite3_exec(db, schema, NULL, NULL, NULL) != SQLITE_OK) ||
-        (version <= 1 && sqlite3_exec(db, schema_windows, NULL, NULL, NULL) != SQLITE_OK) ||
-        sqlite3_exec(db, schema_quantiles, NULL, NULL, NULL) != SQLITE_OK ||
+        (version < 2 && sqlite3_exec(db, schema_windows, NULL, NULL, NULL) != SQLITE_OK) ||
+        (version < 3 && sqlite3_exec(db, schema_quantiles, NULL, NULL, NULL) != SQLITE_OK) ||
+        sqlite3_exec(db, schema_inferences, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(db, mark, NULL, NULL, NULL) != SQLITE_OK) {
         return sqlite_fault(reterr, db, path);
     }
