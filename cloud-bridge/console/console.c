@@ -111,6 +111,66 @@ static const struct flag UPLINK_FLAGS[] = {
      .help = "open: so long (default 10min), not beyond a restart of the gateway"},
     {.name = NULL},
 };
+static const struct flag DRIFT_FLAGS[] = {
+    {.name = "--gateway", .kind = FLAG_TEXT, .offset = AT(gateway), .value = "G", .help = "show: only this one"},
+    {.name = "--data", .kind = FLAG_TEXT, .offset = AT(data), .value = "DATA",
+     .help = "calibrate: a normal run, CSV file or folder with CSV files"},
+    {.name = "--model", .kind = FLAG_TEXT, .offset = AT(model), .value = "FILE", .help = "calibrate: model.yaml"},
+    {.name = "--out", .kind = FLAG_TEXT, .offset = AT(out), .value = "FILE", .help = "calibrate: default drift.yaml"},
+    {.name = "--margin", .kind = FLAG_TEXT, .offset = AT(margin), .value = "M",
+     .help = "calibrate: times the largest of the normal run (default 1.2)"},
+    {.name = "--steady", .kind = FLAG_SET, .offset = AT(steady),
+     .help = "calibrate: for a short run; inputs that wander in it take no part, levels of the others are watched"},
+    {.name = NULL},
+};
+static const struct flag EXPLAIN_FLAGS[] = {
+    {.name = "--db", .kind = FLAG_TEXT, .offset = AT(db), .value = "FILE",
+     .help = "database of the bridge's SQLite sink; WEIR_DB, default weir.db"},
+    {.name = "--models", .kind = FLAG_TEXT, .offset = AT(models), .value = "DIR",
+     .help = "where the models' descriptions are: the answer is worked out again"},
+    {.name = "--calibration", .kind = FLAG_TEXT, .offset = AT(calibration), .value = "FILE",
+     .help = "drift.yaml of the model: what is normal"},
+    {.name = "--data", .kind = FLAG_TEXT, .offset = AT(data), .value = "FILE",
+     .help = "readings from this CSV file, as weir fetch writes it, instead of the sink's"},
+    {.name = "--at", .kind = FLAG_TEXT, .offset = AT(at), .value = "T",
+     .help = "the newest at or before then: 2026-11-22T13:00:00Z, or -10min"},
+    {.name = "--event", .kind = FLAG_TEXT, .offset = AT(event), .value = "ID",
+     .help = "an event about the device instead: data-drift, sensor-fault, label-requested, ..."},
+    {.name = "--top", .kind = FLAG_COUNT, .offset = AT(top), .min = 1, .max = 1000, .value = "N",
+     .help = "so many of the most influential inputs (default 10)"},
+    {.name = NULL},
+};
+static const struct flag MODEL_FLAGS[] = {{.name = NULL}};
+static const struct flag CASCADE_FLAGS[] = {
+    {.name = "--data", .kind = FLAG_TEXT, .offset = AT(data), .value = "DATA",
+     .help = "labelled recordings: CSV file or folder with CSV files"},
+    {.name = "--label-column", .kind = FLAG_TEXT, .offset = AT(label_column), .value = "NAME",
+     .help = "header of the labels (default label; alarms: anomaly)"},
+    {.name = "--device", .kind = FLAG_TEXT, .offset = AT(device), .value = "FILE",
+     .help = "calibrate: the device's model.yaml"},
+    {.name = "--gateway", .kind = FLAG_TEXT, .offset = AT(gateway), .value = "FILE",
+     .help = "calibrate: the gateway's model.yaml"},
+    {.name = "--loss", .kind = FLAG_TEXT, .offset = AT(loss), .value = "POINTS",
+     .help = "calibrate: per cent of right answers that may be lost against asking about everything (default 0.25)"},
+    {.name = "--sure", .kind = FLAG_TEXT, .offset = AT(sure), .value = "Z",
+     .help = "calibrate: so many standard errors on the safe side (default 2.33: 99 of 100)"},
+    {.name = "--asked", .kind = FLAG_TEXT, .offset = AT(asked), .value = "PERCENT",
+     .help = "calibrate: at most so many of 100 windows are asked about, even if that loses more (default 100)"},
+    {.name = "--budget-bytes", .kind = FLAG_TEXT, .offset = AT(budget_bytes), .value = "N",
+     .help = "calibrate, instead: the most accurate within so many bytes an inference"},
+    {.name = "--rtt", .kind = FLAG_TEXT, .offset = AT(rtt), .value = "MS",
+     .help = "calibrate: round trip of an ask, for the latency (default 40)"},
+    {.name = "--ask", .kind = FLAG_TEXT, .offset = AT(ask), .value = "WHAT",
+     .help = "calibrate: features, window or smaller, as the device's infer.ask (default smaller)"},
+    {.name = "--out", .kind = FLAG_TEXT, .offset = AT(out), .value = "FILE",
+     .help = "calibrate: the device's model.yaml with temperature and threshold set"},
+    {.name = "--model", .kind = FLAG_TEXT, .offset = AT(model), .value = "FILE", .help = "alarms: model.yaml"},
+    {.name = "--normal", .kind = FLAG_TEXT, .offset = AT(normal), .value = "CLASS",
+     .help = "alarms: the class without an event (default normal)"},
+    {.name = "--false-alarms", .kind = FLAG_TEXT, .offset = AT(false_alarms), .value = "PER_HOUR",
+     .help = "alarms: at most so many an hour (default 1)"},
+    {.name = NULL},
+};
 static const struct flag DEAD_FLAGS[] = {
     {.name = "--sink", .kind = FLAG_TEXT, .offset = AT(sink), .value = "NAME", .help = "only letters of this sink"},
     {.name = NULL},
@@ -180,6 +240,44 @@ static const struct verb VERBS[] = {
      .details = "For gateways with uplink.when: on-request, or between windows. close ends what open began.\n"
                 "Exit: 0 ok, 3 no such gateway, or it has no parent, 4 no gateway reachable.\n",
      .flags = UPLINK_FLAGS, .takes_words = 2, .run = uplink_verb},
+    {.name = "drift", .usage = "drift show [DEVICE] | drift calibrate --data DATA --model FILE",
+     .summary = "whether devices and models are still what they were",
+     .example = "weir drift calibrate --data normal/ --model pump.yaml --out pump-drift.yaml",
+     .details = "show: per device and model what is beyond its limit: inputs and scores (data drift), disagreement with the\n"
+                "gateway (concept drift), sensors; and what there are no figures for.\n"
+                "calibrate: the samples in DATA, at the model's rate, through the model's features and network: what is normal\n"
+                "from the first half, limits from the second; and how many false alarms that would have been.\n"
+                "Exit: 0 ok, 2 usage or a bad model, 3 no such device, data or channel, 4 no gateway reachable, 5 something is beyond.\n",
+     .flags = DRIFT_FLAGS, .takes_words = 2, .may_omit = 1, .run = drift_verb},
+    {.name = "model", .usage = "model inspect FILE", .summary = "what a model is made of, and what it costs a device",
+     .example = "weir model inspect pump.yaml --json",
+     .details = "FILE is a .tflite, or the description of a model (.yaml). Operators, shapes, RAM, flash, multiply-accumulates,\n"
+                "inputs and outputs with their scales. RAM is what a microcontroller needs, weights staying in the file.\n"
+                "Exit: 0 ok, 2 the file is no model or none that we can run, 3 no such file.\n",
+     .flags = MODEL_FLAGS, .takes_words = 2, .run = model_verb},
+    {.name = "explain", .usage = "explain DEVICE[/NUMBER] [--models DIR] [--event ID]",
+     .summary = "what a decision rests on",
+     .example = "weir explain pump-1 --db weir.db --models models/",
+     .details = "The newest answer of the device in the sink, or the one in record NUMBER (EPOCH/NUMBER where several epochs\n"
+                "have it): label, confidence, who answered and how it was asked, model and configuration, window. With\n"
+                "--models the readings of the window are taken from the sink and the answer is worked out again by the\n"
+                "code of device and gateway; then every channel and feature in turn is set to what is normal: the change\n"
+                "that makes is its influence.\n"
+                "--event: statistic, value and limit; with --calibration which channels made it.\n"
+                "Exit: 0 ok, 1 failed, 2 usage or no database of a bridge, 3 no such device, record, event or file,\n"
+                "5 in part: no such model, readings missing, or another answer than was recorded, 6 may not be read.\n",
+     .flags = EXPLAIN_FLAGS, .takes_device = true, .run = explain_verb},
+    {.name = "cascade", .usage = "cascade calibrate|alarms --data DATA ...",
+     .summary = "when a device's model asks, and when it alarms, from labelled data",
+     .example = "weir cascade calibrate --data held-out/ --device small.yaml --gateway heavy.yaml --out small.yaml",
+     .details = "calibrate: DATA through both models as device and gateway would run them: a temperature that makes the\n"
+                "device's confidence honest, the curve from threshold to accuracy, asks, bytes and latency, and the\n"
+                "threshold that keeps --loss or --budget-bytes. Use data that neither model was trained on.\n"
+                "alarms: mean over m answers, limit and silence after an alarm that miss fewest events with at most\n"
+                "--false-alarms; with two files or more every second one is kept back and told apart.\n"
+                "Exit: 0 ok, 1 failed, 2 usage or models and data that do not fit, 3 no such file, channel or column, or\n"
+                "nothing keeps the bound.\n",
+     .flags = CASCADE_FLAGS, .takes_words = 1, .run = cascade_verb},
     {.name = "dead", .usage = "dead ls | show NUMBER | replay NUMBER|all | drop NUMBER|all [--sink NAME]",
      .summary = "records that a sink can never take", .example = "weir dead replay all --sink pg",
      .details = "The bridge keeps them with the reason; in the sink their numbers are a gap, dead_letter. replay offers\n"
@@ -380,7 +478,12 @@ static enum exit_code take_flag(int argc, char **argv, int *at, const struct ver
 enum exit_code args_parse(int argc, char **argv, struct args *ret_args, const struct verb **ret_verb)
 {
     const char *run = getenv("WEIR_RUN");
-    *ret_args = (struct args){.run = run && run[0] ? run : "/run/weir", .lines = 10, .last = 20};
+    const char *db = getenv("WEIR_DB");
+    *ret_args = (struct args){.run = run && run[0] ? run : "/run/weir",
+                              .db = db && db[0] ? db : "weir.db",
+                              .lines = 10,
+                              .last = 20,
+                              .top = 10};
     ret_args->color = isatty(STDOUT_FILENO) && (getenv("NO_COLOR") == NULL || getenv("NO_COLOR")[0] == '\0');
     const struct verb *verb = NULL;
     size_t words = 0;

@@ -37,6 +37,11 @@ struct args {
     int64_t last, limit, for_us;
     int64_t period_us;                       /* rules test */
     bool off, show, unmasked;
+    const char *data, *model, *margin;       /* drift calibrate */
+    bool steady;
+    const char *db, *models, *calibration, *at, *event; /* explain */
+    const char *label_column, *loss, *sure, *budget_bytes, *rtt, *ask, *asked, *normal, *false_alarms; /* cascade */
+    int64_t top;
 };
 struct verb; /* a row of the table */
 enum exit_code args_parse(int argc, char **argv, struct args *ret_args, const struct verb **ret_verb) MUST_CHECK;
@@ -50,6 +55,14 @@ enum exit_code why_verb(const struct args *args);
 enum exit_code fetch_verb(const struct args *args);
 enum exit_code bill_verb(const struct args *args);
 enum exit_code uplink_verb(const struct args *args);
+enum exit_code drift_verb(const struct args *args);
+enum exit_code model_verb(const struct args *args);
+enum exit_code explain_verb(const struct args *args);
+enum exit_code cascade_verb(const struct args *args);
+enum exit_code cascade_alarms(const struct args *args);
+/* For both: a number of the command line, told when it is none; what went wrong, told. */
+bool cascade_number(const char *flag, const char *text, double preset, double low, double high, double *ret_value);
+enum exit_code cascade_exit(enum err err, const struct fault *fault);
 /* One line about a gateway's uplink: the object of its /status. */
 void uplink_sentence(const char *id, const cJSON *uplink, struct buffer *out);
 /* rules show, rules shadow, rules kinds. */
@@ -175,7 +188,7 @@ struct ledger_row {
     uint64_t epoch;
     uint64_t lane;
     unsigned seen; /* tiers that named it */
-    uint64_t read; /* see ledger_read */
+    uint64_t read; /* the end of the log as the device says it, else the gateway, else the sink */
     uint64_t device_durable, gateway_top, gateway_hwm, sink_hwm, sink_top, records, readings, gaps, suppressed;
     bool closed, hop;
     uint64_t in_flight;

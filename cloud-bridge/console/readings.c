@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* readings - records as a gateway's /fetch gives them, in hexadecimal digits, taken apart into rows. */
+#include <math.h>
+
 #include "cloud-bridge/console/console_internal.h"
 #include "proto/block/block.h"
 #include "proto/wire/wire.h"
@@ -96,7 +98,7 @@ static enum err take_rows(struct readings *r, const Weir__V1__Block *b,
     size_t channels;
     TRY(block_decode(slice_of(b->columns.data, b->columns.len), b->samples, BLOCK_CHANNELS_MAX, r->cells, resolutions,
                      &channels));
-    if (b->set != r->set || channels != r->channels) {
+    if (b->set != r->set || channels > r->channels) {
         return ERR_MALFORMED;
     }
     if (b->times.len > 0) {
@@ -107,6 +109,9 @@ static enum err take_rows(struct readings *r, const Weir__V1__Block *b,
         for (size_t k = 0; k < channels; k++) {
             int64_t cell = r->cells[k * b->samples + i];
             values[k] = block_value(cell, resolutions[k]);
+        }
+        for (size_t k = channels; k < r->channels; k++) {
+            values[k] = (double)NAN; /* of these there are only windows */
         }
         if (!fn(arg, &row)) {
             return OK;

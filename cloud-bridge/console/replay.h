@@ -30,6 +30,14 @@ struct series {
     size_t channels;
     struct series_channel channel[BLOCK_CHANNELS_MAX];
     uint64_t bad; /* cells that are no numbers; rows of another length, or whose time is none since 1970 */
+    int *labels;  /* owned; of series_read_labelled: [rows], below 0 = the cell is empty */
+};
+/* A column of words beside the channels. */
+struct series_labels {
+    const char *column;                           /* as the header has it */
+    int (*class_of)(void *arg, const char *cell); /* below 0: a word that is none; the cell is not empty */
+    void *arg;
+    const char *known; /* the words that there are, for a sentence */
 };
 /* The header's names are made fit as the device's csv driver makes them; columns of text and of dates are no channels.
  * The first column is the rows' time when it is dates, or is headed time, timestamp, datetime, date or ts and is numbers
@@ -37,6 +45,10 @@ struct series {
  * ERR_NOT_FOUND, ERR_MALFORMED (no column of numbers), ERR_NOMEM. *ret_series: deinited by the caller, also on
  * failure. */
 enum err series_read(const char *path, int64_t period_us, struct series *ret_series, struct fault *reterr) MUST_CHECK;
+/* With labels, whose column is no channel. Besides: ERR_NOT_FOUND (no such column), ERR_RANGE (a word that is none); both
+ * sentences begin with file:line. */
+enum err series_read_labelled(const char *path, int64_t period_us, const struct series_labels *labels,
+                              struct series *ret_series, struct fault *reterr) MUST_CHECK;
 void series_deinit(struct series *series);
 
 /* ---- replay.c ---- */

@@ -16,8 +16,11 @@ struct reading {
     FILE *in;
     const char *path;
     char line[LINE_BYTES + 2];
+    size_t line_number; /* of `line` */
     char separator;
     size_t columns;
+    const struct series_labels *labels; /* borrowed; NULL = none */
+    size_t label_column;
     bool has_header, has_time; /* a first column of dates */
     double time_unit_us;       /* above 0: the first column is numbers since 1970 in this unit */
     char *header;              /* owned; the header line, cut into cells */
@@ -45,6 +48,7 @@ DEFINE_CLEANUP(struct reading, reading_free)
 void series_deinit(struct series *s)
 {
     free(s->times);
+    free(s->labels);
     for (size_t i = 0; i < s->channels; i++) {
         free(s->channel[i].values);
     }
@@ -55,6 +59,7 @@ void series_deinit(struct series *s)
 static bool next_line(struct reading *g)
 {
     while (fgets(g->line, sizeof(g->line), g->in) != NULL) {
+        g->line_number++;
         if (g->line[strspn(g->line, " \t\r\n")] != '\0') {
             return true;
         }
@@ -101,6 +106,24 @@ static enum err read_head(struct reading *g, struct fault *reterr)
     return OK;
 }
 
+static enum err find_label(struct reading *g, struct fault *reterr)
+{
+    char names[200] = "";
+    if (g->labels == NULL) {
+        return OK;
+    }
+    for (size_t i = 0; g->has_header && i < g->columns; i++) {
+        size_t len = strlen(names);
+        if (strcmp(g->names[i], g->labels->column) == 0) {
+            g->label_column = i;
+            return OK;
+        }
+        snprintf(names + len, sizeof(names) - len, "%s%s", i > 0 ? ", " : "", g->names[i]);
+    }
+    return fault_set(reterr, ERR_NOT_FOUND, "%s:%zu: there is no column %s with labels; %s%s", g->path, g->line_number,
+                     g->labels->column, g->has_header ? "there are " : "the file has no header", names);
+}
+
 /* What kinds of cells the columns have, over the whole file. */
 static void survey(struct reading *g, struct series *s)
 {
@@ -118,6 +141,9 @@ static void survey(struct reading *g, struct series *s)
             struct column *c = &g->column[i];
             double value;
             int decimals;
+            if (g->labels != NULL && i == g->label_column) {
+                continue;
+            }
             enum csv_cell kind = csv_number(cells[i], g->separator == ';', &value, &decimals);
             c->text |= kind == CSV_TEXT && !c->number;
             s->bad += kind == CSV_TEXT && c->number;
@@ -196,7 +222,8 @@ static enum err add_channels(struct reading *g, struct series *s, struct fault *
     for (size_t i = 0; i < g->columns; i++) {
         char number[32];
         snprintf(number, sizeof(number), "channel_%zu", i + 1);
-        if (!g->column[i].number || g->column[i].text || (i == 0 && g->has_time)) {
+        bool is_label = g->labels != NULL && i == g->label_column;
+        if (is_label || !g->column[i].number || g->column[i].text || (i == 0 && g->has_time)) {
             continue;
         }
         if (s->channels == BLOCK_CHANNELS_MAX) {
@@ -222,6 +249,11 @@ static enum err reserve(struct series *s)
         return ERR_NOMEM;
     }
     s->times = times;
+    int *labels = realloc(s->labels, cap * sizeof(*labels));
+    if (labels == NULL) {
+        return ERR_NOMEM;
+    }
+    s->labels = labels;
     for (size_t i = 0; i < s->channels; i++) {
         double *values = realloc(s->channel[i].values, cap * sizeof(*values));
         if (values == NULL) {
@@ -253,7 +285,18 @@ static bool row_time(const struct reading *g, const struct series *s, const char
     return true;
 }
 
-static enum err read_rows(struct reading *g, struct series *s, int64_t period_us)
+/* Of the next row. */
+static enum err row_label(const struct reading *g, struct series *s, const char *cell, struct fault *reterr)
+{
+    s->labels[s->rows] = cell[0] != '\0' ? g->labels->class_of(g->labels->arg, cell) : -1;
+    if (cell[0] != '\0' && s->labels[s->rows] < 0) {
+        return fault_set(reterr, ERR_RANGE, "%s:%zu: %s: there is no class \"%.60s\"; there are %.200s", g->path,
+                         g->line_number, g->labels->column, cell, g->labels->known);
+    }
+    return OK;
+}
+
+static enum err read_rows(struct reading *g, struct series *s, int64_t period_us, struct fault *reterr)
 {
     char *cells[CSV_COLUMNS_MAX];
     size_t count;
@@ -261,7 +304,9 @@ static enum err read_rows(struct reading *g, struct series *s, int64_t period_us
         if (csv_split(g->line, g->separator, cells, &count) != OK || count != g->columns) {
             continue;
         }
-        TRY(reserve(s));
+        if (reserve(s) != OK) {
+            return fault_set(reterr, ERR_NOMEM, "out of memory");
+        }
         if (!row_time(g, s, cells[0], period_us, &s->times[s->rows])) {
             s->bad++; /* a time made up would stand in windows that never were */
             continue;
@@ -273,6 +318,9 @@ static enum err read_rows(struct reading *g, struct series *s, int64_t period_us
             bool number = csv_number(cells[c->column], g->separator == ';', &value, &decimals) == CSV_NUMBER;
             c->values[s->rows] = number ? value : NAN;
         }
+        if (g->labels != NULL) {
+            TRY(row_label(g, s, cells[g->label_column], reterr));
+        }
         s->rows++;
     }
     return OK;
@@ -280,22 +328,31 @@ static enum err read_rows(struct reading *g, struct series *s, int64_t period_us
 
 enum err series_read(const char *path, int64_t period_us, struct series *ret_series, struct fault *reterr)
 {
+    return series_read_labelled(path, period_us, NULL, ret_series, reterr);
+}
+
+enum err series_read_labelled(const char *path, int64_t period_us, const struct series_labels *labels,
+                              struct series *ret_series, struct fault *reterr)
+{
     *ret_series = (struct series){.rows = 0};
     CLEANUP(reading_freep) struct reading *g = calloc(1, sizeof(*g));
     if (g == NULL) {
         return fault_set(reterr, ERR_NOMEM, "out of memory");
     }
     g->path = path;
+    g->labels = labels;
     g->in = fopen(path, "re");
     if (g->in == NULL) {
         return fault_set(reterr, ERR_NOT_FOUND, "%s: %s", path, strerror(errno));
     }
     TRY(read_head(g, reterr));
+    TRY(find_label(g, reterr));
     survey(g, ret_series);
     TRY(add_channels(g, ret_series, reterr));
     rewind(g->in);
+    g->line_number = 0;
     if (g->has_header) {
         (void)next_line(g);
     }
-    return read_rows(g, ret_series, period_us) == OK ? OK : fault_set(reterr, ERR_NOMEM, "out of memory");
+    return read_rows(g, ret_series, period_us, reterr);
 }
