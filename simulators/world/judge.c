@@ -309,6 +309,7 @@ static bool judge_record(struct judge *j, struct judge_stream *s, const struct w
         }
         return f->first == f->last;
     case WEIR__V1__RECORD__KIND_HEALTH:
+    case WEIR__V1__RECORD__KIND_INFERENCE:
     case WEIR__V1__RECORD__KIND_DESCRIBE:
         s->delivered += numbers;
         return f->first == f->last;
