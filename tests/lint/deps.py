@@ -22,10 +22,10 @@ WRAPPED = {
     "openssl/": {"core/crypt", "core/bus", "cloud-bridge/sink-influx"},
     "lmdb.h": {"core/store"},
     "yaml.h": {"core/options"},
-    "sqlite3.h": {"cloud-bridge/sinks"},
+    "sqlite3.h": {"cloud-bridge/sinks", "cloud-bridge/console"},
     "libpq-fe.h": {"cloud-bridge/sink-postgres"},
-    "dlfcn.h": {"cloud-bridge/sinks"},
-    "cjson/": {"cloud-bridge/console", "cloud-bridge/sink-nats", "proto/sparkplug", "simulators/load"},
+    "dlfcn.h": {"cloud-bridge/sinks", "gateway/engine"},
+    "cjson/": {"cloud-bridge/console", "core/trees", "cloud-bridge/sink-nats", "proto/sparkplug", "simulators/load"},
 }
 
 

@@ -2,6 +2,7 @@
 and stopped by its pid. Everything lives in one temporary folder."""
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -44,9 +45,15 @@ def scratch():
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below those that the system gives to clients, and at random: tests that run at the same time do not take each other's."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_for(condition, seconds, what):

@@ -55,3 +55,47 @@ def frame(sender, epoch, first, records, base=None, top=None, boot=77, boot_seq=
     if hello:
         out += data(9, u64(1, boot_seq) + u64(2, boot_top))
     return out + b"".join(data(10, r) for r in records)
+
+
+GIVEN, UNSURE, BUSY, NO_MODEL, BAD = range(5)
+
+
+def ask(site, gateway, device, number, model, deadline_ms, values, own=(0, 0.5), form=0, rows=1):
+    """values: floats (form 0: features, 2: a raw window of `rows` samples)."""
+    packed = struct.pack(f"<{len(values)}f", *values)
+    return u64(1, 1) + data(2, site) + data(3, gateway) + data(4, device) + fixed64(5, number) + fixed64(6, model) + \
+        u64(7, deadline_ms) + u64(8, own[0]) + varint(9 << 3 | 5) + struct.pack("<f", own[1]) + u64(10, form) + u64(11, rows) + \
+        u64(12, len(values) // rows) + data(15, packed)
+
+
+def fields(message):
+    """{number: value} of a message without repeated fields: ints, bytes."""
+    found, at = {}, 0
+
+    def number():
+        nonlocal at
+        value, shift = 0, 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80:
+                return value
+    while at < len(message):
+        key = number()
+        kind = key & 7
+        if kind == 0:
+            found[key >> 3] = number()
+        else:
+            size = {1: 8, 5: 4}.get(kind) or number()
+            found[key >> 3] = message[at:at + size]
+            at += size
+    return found
+
+
+def answer(message):
+    f = fields(message)
+    return {"device": f.get(2, b"").decode(), "id": struct.unpack("<Q", f[3])[0], "status": f.get(4, 0),
+            "model": struct.unpack("<Q", f.get(5, bytes(8)))[0], "engine": f.get(6, b"").decode(), "answer": f.get(7, 0),
+            "confidence": struct.unpack("<f", f.get(8, bytes(4)))[0], "took_us": f.get(10, 0)}

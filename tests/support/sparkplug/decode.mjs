@@ -10,4 +10,4 @@ for await (const line of createInterface({ input: process.stdin })) {
   const { seq, metrics } = decode(Buffer.from(hex, 'hex'))
   console.log(JSON.stringify({ group, type, node, device, seq, metrics }))
 }
-process.exit(0)
+process.stdout.write('', () => process.exit(0)) // not before all is written

@@ -5,74 +5,12 @@
  *
  * The daemons run on the test's loop, the command on a worker's thread.
  */
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "cloud-bridge/console/console_internal.h"
-#include "core/control/control.h"
-#include "core/loop/loop.h"
-#include "tests/support/check.h"
+#include "tests/unit/cloud-bridge/console/command.h"
 
 static char folder[] = "/tmp/weir-console-XXXXXX";
-static char output[64 * 1024], errors[64 * 1024];
-static struct loop *loop;
-static struct loop_worker *worker;
-
-/* ---- the command ---- */
-struct run {
-    char *argv[12];
-    int argc, code;
-};
-
-static void run_command(void *arg)
-{
-    struct run *r = arg;
-    r->code = console_main(r->argc, r->argv, "1.2.3");
-}
-
-static void stop_loop(void *arg)
-{
-    (void)arg;
-    loop_stop(loop);
-}
-
-static void slurp(int fd, char *into, size_t size)
-{
-    ssize_t got = pread(fd, into, size - 1, 0);
-    into[got > 0 ? got : 0] = '\0';
-    close(fd);
-}
-
-static int run(const char *const *args)
-{
-    static char words[12][200];
-    struct run r = {.argc = 1};
-    snprintf(words[0], sizeof(words[0]), "weir");
-    r.argv[0] = words[0];
-    for (; args[r.argc - 1] != NULL; r.argc++) {
-        snprintf(words[r.argc], sizeof(words[0]), "%s", args[r.argc - 1]);
-        r.argv[r.argc] = words[r.argc];
-    }
-    int out = open("/tmp", O_TMPFILE | O_RDWR, 0600), err = open("/tmp", O_TMPFILE | O_RDWR, 0600);
-    fflush(NULL);
-    int old_out = dup(1), old_err = dup(2);
-    dup2(out, 1);
-    dup2(err, 2);
-    enum err ran = loop_offload(worker, run_command, stop_loop, &r);
-    ran = ran == OK ? loop_run(loop) : ran;
-    fflush(NULL);
-    dup2(old_out, 1);
-    dup2(old_err, 2);
-    close(old_out);
-    close(old_err);
-    slurp(out, output, sizeof(output));
-    slurp(err, errors, sizeof(errors));
-    CHECK_OK(ran);
-    return r.code;
-}
-#define RUN(...) run((const char *const[]){"--run", folder, __VA_ARGS__, NULL})
 
 /* ---- daemons ---- */
 struct daemon {
@@ -81,14 +19,6 @@ struct daemon {
     struct control_server *server;
 };
 static unsigned asked; /* digits: in which order the ledgers were asked */
-
-static int answer(const char *text, struct buffer *body)
-{
-    for (const char *c = text; c != NULL && *c != '\0'; c++) {
-        buffer_put_u8(body, *c == '\'' ? '"' : (uint8_t)*c);
-    }
-    return text ? 200 : 404;
-}
 
 static int on_status(void *arg, const struct control_request *request, struct buffer *body)
 {
@@ -219,11 +149,11 @@ static void help_has_an_example_for_every_verb(void **state)
         snprintf(want, sizeof(want), "Example: weir %s ", verbs[i]);
         CHECK_INT(RUN(verbs[i], "--help"), EXIT_OK);
         CHECK_CONTAINS(output, want);
-        CHECK_INT(run((const char *const[]){"help", verbs[i], NULL}), EXIT_OK);
+        CHECK_INT(WEIR("help", verbs[i]), EXIT_OK);
         CHECK_CONTAINS(output, want);
     }
-    CHECK_INT(run((const char *const[]){"help", "satus", NULL}), EXIT_USAGE);
-    CHECK_INT(run((const char *const[]){"--version", NULL}), EXIT_OK);
+    CHECK_INT(WEIR("help", "satus"), EXIT_USAGE);
+    CHECK_INT(WEIR("--version"), EXIT_OK);
     CHECK_STR(output, "weir 1.2.3\n");
 }
 
@@ -232,7 +162,7 @@ static void nothing_reachable_is_exit_4_with_the_cause(void **state)
     (void)state;
     CHECK_INT(RUN("status"), EXIT_UNREACHABLE);
     CHECK_CONTAINS(errors, "there is no control socket (*.sock) in /tmp/weir-console-");
-    CHECK_INT(run((const char *const[]){"--run", "/no/such", "ledger", NULL}), EXIT_UNREACHABLE);
+    CHECK_INT(WEIR("--run", "/no/such", "ledger"), EXIT_UNREACHABLE);
     CHECK_CONTAINS(errors, "cannot read the folder /no/such: No such file or directory; name the folder");
     CHECK_INT(RUN("tail", "pump-1"), EXIT_UNREACHABLE);
     CHECK_CONTAINS(errors, "no bridge answers in");
@@ -244,7 +174,7 @@ static void the_folder_may_come_from_the_environment(void **state)
     (void)state;
     start(&gateway);
     setenv("WEIR_RUN", folder, 1);
-    CHECK_INT(run((const char *const[]){"status", NULL}), EXIT_OK);
+    CHECK_INT(WEIR("status"), EXIT_OK);
     unsetenv("WEIR_RUN");
     CHECK_CONTAINS(output, "gw-1");
 }

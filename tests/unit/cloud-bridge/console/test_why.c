@@ -3,71 +3,11 @@
  * Goal: `weir why`, `weir rules show`, `weir rules shadow` and `weir fetch` ask the gateway that is meant, say in words
  * what it says, and tell a gateway that is not there from one that refuses and from one that has nothing.
  */
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "cloud-bridge/console/console_internal.h"
-#include "core/control/control.h"
-#include "core/loop/loop.h"
-#include "tests/support/check.h"
+#include "tests/unit/cloud-bridge/console/command.h"
 
 static char folder[] = "/tmp/weir-why-XXXXXX";
-static char output[256 * 1024], errors[64 * 1024];
-static struct loop *loop;
-static struct loop_worker *worker;
-
-/* ---- the command, on a thread of its own ---- */
-struct command {
-    char *argv[16];
-    int argc, code;
-};
-
-static void run_command(void *arg)
-{
-    struct command *c = arg;
-    c->code = console_main(c->argc, c->argv, "1.2.3");
-}
-
-static void stop(void *arg)
-{
-    (void)arg;
-    loop_stop(loop);
-}
-
-static void slurp(int fd, char *into, size_t size)
-{
-    ssize_t got = pread(fd, into, size - 1, 0);
-    into[got > 0 ? got : 0] = '\0';
-    close(fd);
-}
-
-static int run(const char *const *words)
-{
-    static char texts[16][300];
-    struct command c = {.argc = 0};
-    for (; words[c.argc] != NULL; c.argc++) {
-        snprintf(texts[c.argc], sizeof(texts[0]), "%s", words[c.argc]);
-        c.argv[c.argc] = texts[c.argc];
-    }
-    int out = open("/tmp", O_TMPFILE | O_RDWR, 0600), err = open("/tmp", O_TMPFILE | O_RDWR, 0600);
-    fflush(NULL);
-    int old_out = dup(1), old_err = dup(2);
-    dup2(out, 1);
-    dup2(err, 2);
-    enum err ran = loop_offload(worker, run_command, stop, &c);
-    ran = ran == OK ? loop_run(loop) : ran;
-    fflush(NULL);
-    dup2(old_out, 1);
-    dup2(old_err, 2);
-    close(old_out);
-    close(old_err);
-    slurp(out, output, sizeof(output));
-    slurp(err, errors, sizeof(errors));
-    CHECK_OK(ran);
-    return c.code;
-}
-#define RUN(...) run((const char *const[]){"weir", "--run", folder, __VA_ARGS__, NULL})
 
 /* ---- gateways ---- */
 struct daemon {
@@ -76,14 +16,6 @@ struct daemon {
 };
 static struct daemon one, other;
 static unsigned shadow_ends;
-
-static int answer(const char *text, struct buffer *body)
-{
-    for (const char *c = text; *c != '\0'; c++) {
-        buffer_put_u8(body, *c == '\'' ? '"' : (uint8_t)*c);
-    }
-    return 200;
-}
 
 static int on_status(void *arg, const struct control_request *request, struct buffer *body)
 {

@@ -96,7 +96,11 @@ static void events_health_gaps_and_ranges_are_points_with_their_identity(void **
     CHECK_STR(lines_of(&b),
               "weir_gap,device=p,epoch=0000000000000abd,lane=1,reason=overflow first=14i,last=1016i,records=1003i"
               " 1767225600000000014\n");
-    batch_suppressed(&b.batch, "p", 1017, 1020, 4);
+    batch_inference(&b.batch, "p", true, 1017, 4);
+    CHECK_CONTAINS(lines_of(&b), "weir_inference,answered_by=gateway,asked=answered,device=p,label=inner-race,"
+                                 "model=0000000000000b0b answer=2i,confidence=0.75,score=1.5,repeats=0i,skipped=7i,"
+                                 "own_answer=1i,own_confidence=0.5,took_ms=31i,number=1017i 1767225600000000000\n");
+    batch_suppressed(&b.batch, "p", 1017, 1020, 5);
     CHECK_CONTAINS(lines_of(&b),
                    "weir_suppressed,device=p,epoch=0000000000000abd,lane=1,rule=deadband first=1017i,last=1020i,");
     end(&b);

@@ -5,6 +5,7 @@
  */
 #include "cloud-bridge/sink-nats/sink_nats_internal.h"
 #include "tests/support/check.h"
+#include "tests/unit/cloud-bridge/sinks/section.h"
 
 static void a_mark_is_read_as_it_was_written(void **state)
 {
@@ -124,23 +125,6 @@ static void subjects_are_covered_as_the_server_sees_it(void **state)
 }
 
 /* ---- settings ---- */
-static const char *problems_of(const char *const *sets, size_t count)
-{
-    static char text[4096];
-    const struct options_program program = {.name = "section",
-                                            .table = weir_sink_module.table,
-                                            .settings_size = weir_sink_module.item_size,
-                                            .check = weir_sink_module.check};
-    struct nats_settings settings = {.create = false};
-    BUFFER(problems, 65536);
-    enum err err = options_load(&program, NULL, sets, count, &settings, &problems);
-    snprintf(text, sizeof(text), "%.*s", (int)problems.len, problems.len ? (const char *)problems.ptr : "");
-    CHECK_INT(err == OK, problems.len == 0);
-    options_free(&program, &settings);
-    return text;
-}
-#define PROBLEMS(...) problems_of((const char *const[]){__VA_ARGS__}, COUNT_OF(((const char *const[]){__VA_ARGS__})))
-
 static void settings_that_cannot_work_are_refused_by_their_key(void **state)
 {
     (void)state;

@@ -253,6 +253,36 @@ static BATCH_UNUSED void batch_health(struct batch *b, const char *device, uint6
     batch_add(b, device, 1, number, number, position);
 }
 
+/* asked: one that the gateway has answered, else the device's own. */
+static BATCH_UNUSED void batch_inference(struct batch *b, const char *device, bool asked, uint64_t number, uint64_t position)
+{
+    static char label[] = "inner-race", engine[] = "plant/gw1", none[] = "";
+    Weir__V1__Inference i = WEIR__V1__INFERENCE__INIT;
+    i.model = asked ? 0xb0b : 0xdec0de;
+    i.config = 0xc0;
+    i.wall_us = BATCH_WALL_US;
+    i.window_us = 1500000;
+    i.answer = 2;
+    i.label = label;
+    i.confidence = 0.75F;
+    i.score = 1.5F;
+    i.engine = asked ? engine : none;
+    i.skipped = 7;
+    if (asked) {
+        i.by = WEIR__V1__ANSWERED_BY__BY_GATEWAY;
+        i.asked = WEIR__V1__ASKED__ASKED_ANSWERED;
+        i.own_model = 0xdec0de;
+        i.own_answer = 1;
+        i.own_confidence = 0.5F;
+        i.took_ms = 31;
+    }
+    Weir__V1__Record record = WEIR__V1__RECORD__INIT;
+    record.kind_case = WEIR__V1__RECORD__KIND_INFERENCE;
+    record.inference = &i;
+    batch_pack(b, &record);
+    batch_add(b, device, 1, number, number, position);
+}
+
 static BATCH_UNUSED void batch_gap(struct batch *b, const char *device, uint64_t first, uint64_t last,
                                    uint64_t position)
 {

@@ -7,27 +7,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 
-#include "tests/unit/cloud-bridge/sinks/batch.h"
+#include "tests/unit/cloud-bridge/sinks/rig.h"
 
-struct rig {
-    char folder[64], path[96];
-    struct sink sink;
-    struct batch b;
-    uint64_t rotate;
-};
-
-static void open_sink(struct rig *r)
+static enum err rig_open(struct rig *r, struct fault *reterr)
 {
-    struct fault fault = {.code = OK};
-    if (sink_file_open(r->path, r->rotate, &r->sink, &fault) != OK) {
-        fprintf(stderr, "%s\n", fault.text);
-        fail();
-    }
-}
-
-static void close_sink(struct rig *r)
-{
-    r->sink.ops->close(r->sink.self);
+    return sink_file_open(r->path, r->rotate, &r->sink, reterr);
 }
 
 static void reopen(struct rig *r)
@@ -38,30 +22,7 @@ static void reopen(struct rig *r)
 
 static int start(void **state)
 {
-    struct rig *r = calloc(1, sizeof(*r));
-    scratch_new(r->folder);
-    snprintf(r->path, sizeof(r->path), "%s/records", r->folder);
-    r->rotate = 1 << 20;
-    open_sink(r);
-    batch_begin(&r->b);
-    *state = r;
-    return 0;
-}
-
-static int end(void **state)
-{
-    struct rig *r = *state;
-    close_sink(r);
-    batch_end(&r->b);
-    scratch_free(r->folder);
-    free(r);
-    return 0;
-}
-
-static void again(struct rig *r)
-{
-    batch_end(&r->b);
-    batch_begin(&r->b);
+    return rig_start(state, "records", 1 << 20);
 }
 
 static void file_path(struct rig *r, unsigned number, char path[160])
@@ -169,11 +130,12 @@ static void every_kind_of_record_is_written_as_json(void **state)
     batch_gap(&r->b, "pump-7", 3, 4, 4);
     batch_suppressed(&r->b, "pump-7", 5, 6, 6);
     batch_raw(&r->b, "pump-7", 7, slice_str("\xff\xff"), 7);
+    batch_inference(&r->b, "pump-7", true, 8, 8);
     batch_write(&r->b, &r->sink);
     CHECK_STR(records_of(r, "pump-7"),
-              "1-1 event 1-1 describe 2-2 health 3-4 gap 5-6 suppressed 7-7 unread");
+              "1-1 event 1-1 describe 2-2 health 3-4 gap 5-6 suppressed 7-7 unread 8-8 inference");
     CHECK_INT(batch_position(&r->sink, 0), 1);
-    CHECK_INT(batch_position(&r->sink, 1), 7);
+    CHECK_INT(batch_position(&r->sink, 1), 8);
 }
 
 static void a_batch_written_again_changes_nothing(void **state)

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/unit/cloud-bridge/sinks/batch.h"
+#include "tests/unit/cloud-bridge/sinks/rig.h"
 
 /* SQLite's calls come here, since a program's own names go before the C library's. Files whose name ends so cannot be
  * opened for writing; NULL = all can. */
@@ -44,51 +44,14 @@ int open64(const char *path, int flags, ...)
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
-struct rig {
-    char folder[64], path[96];
-    struct sink sink;
-    struct batch b;
-};
-
-static void open_sink(struct rig *r)
+static enum err rig_open(struct rig *r, struct fault *reterr)
 {
-    struct fault fault = {.code = OK};
-    if (sink_sqlite_open(r->path, &r->sink, &fault) != OK) {
-        fprintf(stderr, "%s\n", fault.text);
-        fail();
-    }
-}
-
-static void close_sink(struct rig *r)
-{
-    r->sink.ops->close(r->sink.self);
+    return sink_sqlite_open(r->path, &r->sink, reterr);
 }
 
 static int start(void **state)
 {
-    struct rig *r = calloc(1, sizeof(*r));
-    scratch_new(r->folder);
-    snprintf(r->path, sizeof(r->path), "%s/weir.db", r->folder);
-    open_sink(r);
-    batch_begin(&r->b);
-    *state = r;
-    return 0;
-}
-
-static int end(void **state)
-{
-    struct rig *r = *state;
-    close_sink(r);
-    batch_end(&r->b);
-    scratch_free(r->folder);
-    free(r);
-    return 0;
-}
-
-static void again(struct rig *r)
-{
-    batch_end(&r->b);
-    batch_begin(&r->b);
+    return rig_start(state, "weir.db", 0);
 }
 
 /* All rows of a query, columns by '|', rows by ';'. A connection of its own, as a person's would be. */
@@ -230,8 +193,8 @@ static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
     batch_write(&r->b, &r->sink);
     close_sink(r);
     CHECK_INT(sqlite3_open(r->path, &db), SQLITE_OK);
-    CHECK_INT(sqlite3_exec(db, "drop view windows; drop table \"window\"; pragma user_version = 1", NULL, NULL, NULL),
-              SQLITE_OK);
+    CHECK_INT(sqlite3_exec(db, "drop view inferences; drop table inference; drop view windows; drop table \"window\";"
+                               "pragma user_version = 1", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     open_sink(r);
     again(r);
@@ -240,6 +203,40 @@ static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
     CHECK_STR(ask(r, "select count(*) from windows"), "2");
     CHECK_STR(ask(r, "select count(*) from windows where p50 is not null"), "1");
     CHECK_STR(ask(r, "select hwm, records from streams"), "2|2");
+    CHECK_STR(ask(r, "select count(*) from inferences"), "0");
+}
+
+static void a_database_of_the_third_version_keeps_its_windows_and_gets_inferences(void **state)
+{
+    struct rig *r = *state;
+    sqlite3 *db = NULL;
+    batch_curated(&r->b, "pump-7", 1, 1);
+    batch_write(&r->b, &r->sink);
+    close_sink(r);
+    CHECK_INT(sqlite3_open(r->path, &db), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(db, "drop view inferences; drop table inference; pragma user_version = 3", NULL, NULL, NULL),
+              SQLITE_OK);
+    sqlite3_close(db);
+    open_sink(r);
+    again(r);
+    batch_inference(&r->b, "pump-7", false, 2, 2);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select count(*) from windows"), "2");
+    CHECK_STR(ask(r, "select label from inferences"), "inner-race");
+}
+
+static void an_inference_is_one_row_with_who_answered_and_what_the_device_thought(void **state)
+{
+    struct rig *r = *state;
+    batch_inference(&r->b, "pump-7", true, 1, 1);
+    batch_inference(&r->b, "pump-7", false, 2, 2);
+    batch_write(&r->b, &r->sink);
+    CHECK_STR(ask(r, "select device, ts, model, label, confidence, score, answered_by, engine, asked, own_answer,"
+                     " own_confidence, took_ms, seconds, own_model, skipped, config from inferences order by number"),
+              "pump-7|2026-01-01T00:00:00.000Z|0000000000000b0b|inner-race|0.75|1.5|gateway|plant/gw1|answered|1|0.5|31|1.5|"
+              "0000000000dec0de|7|00000000000000c0;"
+              "pump-7|2026-01-01T00:00:00.000Z|0000000000dec0de|inner-race|0.75|1.5|device||no|-|-|-|1.5|-|7|00000000000000c0");
+    CHECK_STR(ask(r, "select kind, readings from records where first = 1"), "inference|0");
 }
 
 static void a_database_of_the_second_version_gets_quantiles_for_what_comes(void **state)
@@ -252,6 +249,7 @@ static void a_database_of_the_second_version_gets_quantiles_for_what_comes(void 
     close_sink(r);
     CHECK_INT(sqlite3_open(r->path, &db), SQLITE_OK);
     CHECK_INT(sqlite3_exec(db,
+                           "drop view inferences; drop table inference;"
                            "drop view suppressed; drop view windows; alter table \"window\" drop column p50;"
                            "alter table \"window\" drop column p95; alter table \"window\" drop column p99;"
                            "create view windows as select 1 from \"window\" w; pragma user_version = 2",
@@ -716,6 +714,8 @@ int main(void)
         TEST(a_database_of_the_second_version_gets_quantiles_for_what_comes),
         TEST(readings_are_counted_as_the_rows_that_are_there),
         TEST(a_database_of_the_first_version_is_brought_up_to_date),
+        TEST(a_database_of_the_third_version_keeps_its_windows_and_gets_inferences),
+        TEST(an_inference_is_one_row_with_who_answered_and_what_the_device_thought),
         TEST(a_batch_written_again_changes_nothing),
         TEST(a_mark_that_was_set_back_by_hand_doubles_nothing),
         TEST(a_jump_is_recorded_as_lost_upstream),

@@ -92,6 +92,38 @@ static void reset_keeps_the_memory_and_deinit_may_come_twice(void **state)
     CHECK_INT(b.len, 0);
 }
 
+static void its_text_ends_with_a_zero_whether_there_is_room_or_not(void **state)
+{
+    (void)state;
+    for (size_t max = 0; max < 12; max++) {
+        BUFFER(b, max);
+        CHECK_STR(buffer_text(&b), "");
+        buffer_reset(&b);
+        for (size_t i = 0; i < 4; i++) {
+            buffer_put_str(&b, "abc"); /* the first that does not fit stays out, as all behind it */
+        }
+        size_t fits = max / 3 * 3; /* below 12: there never was room for all */
+        CHECK_INT(strlen(buffer_text(&b)), fits > 0 ? fits - 1 : 0);
+    }
+    BUFFER(b, 16);
+    buffer_put_str(&b, "whole");
+    CHECK_STR(buffer_text(&b), "whole");
+}
+
+static void its_first_line_is_all_of_it_where_there_is_no_end(void **state)
+{
+    (void)state;
+    BUFFER(b, 16);
+    CHECK_INT(buffer_line(&b).len, 0);
+    buffer_put_str(&b, "one");
+    CHECK(slice_equal(buffer_line(&b), slice_str("one")));
+    buffer_put_str(&b, "\ntwo\n");
+    CHECK(slice_equal(buffer_line(&b), slice_str("one")));
+    buffer_reset(&b);
+    buffer_put_str(&b, "\n");
+    CHECK_INT(buffer_line(&b).len, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +133,8 @@ int main(void)
         cmocka_unit_test(a_length_that_would_overflow_is_full),
         cmocka_unit_test(printf_of_any_length_fits_up_to_the_maximum),
         cmocka_unit_test(reset_keeps_the_memory_and_deinit_may_come_twice),
+        cmocka_unit_test(its_text_ends_with_a_zero_whether_there_is_room_or_not),
+        cmocka_unit_test(its_first_line_is_all_of_it_where_there_is_no_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

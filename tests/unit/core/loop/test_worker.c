@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Goal: work runs on the worker's thread, done on the loop's, in order; after loop_worker_free no done comes, wherever
- * the job was. Gates (semaphores) hold jobs where a test wants them, so that nothing rests on timing.
+ * the job was. A worker whose job does not return can be let go, and frees itself when it does. Gates (semaphores) hold
+ * jobs where a test wants them, so that nothing rests on timing.
  */
 #include "core/loop/loop.h"
 
@@ -234,6 +235,91 @@ static void a_worker_without_a_thread_drops_what_waits_when_it_is_freed(void **s
     CHECK_INT(finished, 1);
 }
 
+/* ---- letting go ---- */
+static sem_t released;
+static void *released_arg;
+
+static void on_release(void *arg)
+{
+    released_arg = arg;
+    sem_post(&released);
+}
+
+static void wait_at_gate(void *arg)
+{
+    (void)arg;
+    sem_post(&started);
+    sem_wait(&gate);
+}
+
+static void no_done(void *arg)
+{
+    (void)arg;
+    fail_msg("done is called");
+}
+
+static void a_worker_whose_job_does_not_return_is_let_go(void **state)
+{
+    (void)state;
+    sem_init(&released, 0, 0);
+    CHECK_OK(loop_offload(worker, wait_at_gate, no_done, &jobs[0]));
+    CHECK_OK(loop_offload(worker, wait_at_gate, no_done, &jobs[1])); /* is dropped */
+    sem_wait(&started);
+    CHECK(loop_worker_leave(worker, 0, on_release));
+    worker = NULL;
+    loop_timer_cancel(&guard);
+    loop_free(loop); /* nobody needs it any more */
+    CHECK_OK(loop_new(&loop));
+    loop_timer_init(&guard, loop, on_guard, NULL);
+    loop_timer_in(&guard, 30 * SECOND_US);
+    sem_post(&gate);
+    sem_wait(&released);
+    CHECK(released_arg == &jobs[0]);
+    sem_destroy(&released);
+}
+
+static void on_last_done(void *arg)
+{
+    (void)arg;
+    finished++;
+    loop_stop(loop);
+}
+
+static void at_once(void *arg)
+{
+    (void)arg;
+}
+
+static void a_worker_that_gets_to_its_end_in_time_is_not_let_go(void **state)
+{
+    (void)state;
+    CHECK(!loop_worker_leave(worker, 0, on_release));
+    CHECK_OK(loop_offload(worker, at_once, on_last_done, NULL));
+    CHECK(!loop_worker_leave(worker, 30 * SECOND_US, on_release));
+    CHECK_OK(loop_run(loop));
+    CHECK_INT(finished, 1);
+}
+
+static void a_virtual_worker_is_let_go_at_once(void **state)
+{
+    CLEANUP(loop_world_freep) struct loop_world *world = NULL;
+    CLEANUP(loop_freep) struct loop *virtual = NULL;
+    struct loop_worker *w = NULL;
+    (void)state;
+    sem_init(&released, 0, 0);
+    CHECK_OK(loop_world_new(1, &world));
+    CHECK_OK(loop_new_virtual(world, &virtual));
+    loop_set_worker_latency(virtual, SECOND_US);
+    CHECK_OK(loop_worker_new(virtual, "w", &w));
+    CHECK(!loop_worker_leave(w, 0, on_release));
+    CHECK_OK(loop_offload(w, at_once, no_done, &jobs[2]));
+    CHECK(loop_worker_leave(w, 0, on_release));
+    CHECK_INT(sem_trywait(&released), 0);
+    CHECK(released_arg == &jobs[2]);
+    loop_world_run(world, 10 * SECOND_US);
+    sem_destroy(&released);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -246,6 +332,9 @@ int main(void)
         TEST(done_may_offload_again),
         TEST(a_worker_without_a_thread_works_at_once_and_tells_in_order_after_its_latency),
         TEST(a_worker_without_a_thread_drops_what_waits_when_it_is_freed),
+        TEST(a_worker_whose_job_does_not_return_is_let_go),
+        TEST(a_worker_that_gets_to_its_end_in_time_is_not_let_go),
+        TEST(a_virtual_worker_is_let_go_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

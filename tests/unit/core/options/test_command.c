@@ -15,6 +15,7 @@
 static char folder[] = "/tmp/weir-options-XXXXXX";
 static char file[64], output[64 * 1024], errors[64 * 1024];
 static struct settings settings;
+static const struct options_program *program = &PROGRAM;
 
 static void write_file(const char *text)
 {
@@ -49,7 +50,7 @@ static enum options_outcome run(const char *const *args)
     int old_out = dup(1), old_err = dup(2);
     dup2(out, 1);
     dup2(err, 2);
-    enum options_outcome outcome = options_main(&PROGRAM, argc, argv, &settings);
+    enum options_outcome outcome = options_main(program, argc, argv, &settings);
     fflush(NULL);
     dup2(old_out, 1);
     dup2(old_err, 2);
@@ -168,6 +169,34 @@ static void check_says_good_or_everything_that_is_bad(void **state)
     CHECK_CONTAINS(errors, "broker.tls.ca: cannot read the file");
     CHECK_CONTAINS(errors, "id is missing");
     CHECK_STR(output, "");
+}
+
+static enum err try_port(const void *arg, struct buffer *problems)
+{
+    const struct settings *s = arg;
+    buffer_put_str(problems, s->port == 2 ? "broker.port: nobody is there\n" : "");
+    return s->port == 2 ? ERR_RANGE : OK;
+}
+
+static void check_tries_what_a_start_would_refuse_and_a_start_does_not(void **state)
+{
+    (void)state;
+    struct options_program trying = PROGRAM;
+    trying.trial = try_port;
+    program = &trying;
+    write_file("site: a\nid: b\nbroker: {port: 2}\n");
+    CHECK_INT(RUN(file, "--check"), OPTIONS_BAD);
+    CHECK_CONTAINS(errors, ":3:16: broker.port: nobody is there");
+    CHECK_STR(output, "");
+    CHECK(settings.site == NULL);
+    CHECK_INT(RUN(file), OPTIONS_RUN);
+    CHECK_INT(RUN(file, "--dump-config"), OPTIONS_DONE);
+    CHECK_INT(RUN(file, "--check", "--set", "broker.port=3"), OPTIONS_DONE);
+    CHECK_CONTAINS(output, "good: ");
+    write_file("site: a\nbroker: {port: 2}\n"); /* what is wrong already is enough */
+    CHECK_INT(RUN(file, "--check"), OPTIONS_BAD);
+    CHECK(strstr(errors, "nobody is there") == NULL);
+    program = &PROGRAM;
 }
 
 static void the_dump_names_the_origin_of_every_value(void **state)
@@ -304,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_file_that_cannot_be_read_is_named_with_the_cause),
         cmocka_unit_test(a_named_pipe_does_not_hang_the_start),
         cmocka_unit_test(check_says_good_or_everything_that_is_bad),
+        cmocka_unit_test(check_tries_what_a_start_would_refuse_and_a_start_does_not),
         cmocka_unit_test(the_dump_names_the_origin_of_every_value),
         cmocka_unit_test(the_dump_is_a_configuration_of_the_same_settings),
         cmocka_unit_test(the_sample_is_good_once_its_blanks_are_there),

@@ -195,12 +195,68 @@ static void moments_equal_a_plain_computation(void **state)
     CHECK(moments_rms(&(struct moments){0}) == 0);
 }
 
+static void a_fixed_one_keeps_to_its_memory(void **state)
+{
+    uint32_t counts[40], few[1];
+    struct sketch fixed, other;
+    (void)state;
+    fill(HEAVY);
+    CHECK_OK(sketch_init_fixed(&fixed, 0.02, counts, COUNT_OF(counts)));
+    CHECK_OK(sketch_init(&other, 0.02));
+    CHECK_OK(sketch_add(&fixed, values, COUNT));
+    CHECK_OK(sketch_add(&other, values, COUNT));
+    CHECK_INT(fixed.count, other.count);
+    CHECK(fixed.folded && fixed.side[0].counts == counts && fixed.side[0].used <= COUNT_OF(counts));
+    CHECK(sketch_quantile(&fixed, 1) == sketch_quantile(&other, 1)); /* the upper end wins */
+    sketch_reset(&fixed);
+    CHECK(fixed.count == 0 && !fixed.folded && isnan(sketch_quantile(&fixed, 0.5)));
+    CHECK_OK(sketch_add(&fixed, (const double[]){-3, 0, 5}, 3)); /* what is negative has no place */
+    CHECK_INT(fixed.count, 2);
+    CHECK_OK(sketch_merge(&fixed, &other));
+    CHECK_INT(fixed.count, COUNT + 2);
+    CHECK_OK(sketch_add(&other, (const double[]){-3}, 1));
+    CHECK_INT(sketch_merge(&fixed, &other), ERR_RANGE);
+    sketch_deinit(&fixed);
+    CHECK_OK(sketch_init_fixed(&fixed, 0.02, few, 1));
+    CHECK_OK(sketch_add(&fixed, values, COUNT));
+    CHECK_INT(few[0], COUNT);
+    sketch_deinit(&fixed);
+    sketch_deinit(&other);
+}
+
+static void bins_hold_what_stands_for_their_values(void **state)
+{
+    static const double edges[] = {-1, -1e-3, 0, 1e-3, 0.5};
+    (void)state;
+    for (enum shape shape = UNIFORM; shape < SHAPES; shape++) {
+        CLEANUP(sketch_deinit) struct sketch s = {0};
+        uint64_t counts[6], want[6] = {0};
+        fill(shape);
+        CHECK_OK(sketch_init(&s, 0.02));
+        CHECK_OK(sketch_add(&s, values, COUNT));
+        for (size_t i = 0; i < COUNT; i++) {
+            double x = sketch_stand_in(0.02, values[i]);
+            unsigned bin = 0;
+            CHECK(fabs(x - values[i]) <= 0.02 * fabs(values[i]) * (1 + 1e-9));
+            while (bin < 5 && x >= edges[bin]) {
+                bin++;
+            }
+            want[bin]++;
+        }
+        sketch_histogram(&s, edges, 6, counts);
+        for (unsigned b = 0; b < 6; b++) {
+            CHECK_INT(counts[b], want[b]);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantiles_stay_within_the_error),   cmocka_unit_test(merged_parts_are_the_whole),
         cmocka_unit_test(low_buckets_fold_when_there_are_too_many), cmocka_unit_test(bytes_come_back_and_are_bounded),
-        cmocka_unit_test(moments_equal_a_plain_computation),
+        cmocka_unit_test(moments_equal_a_plain_computation), cmocka_unit_test(a_fixed_one_keeps_to_its_memory),
+        cmocka_unit_test(bins_hold_what_stands_for_their_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -473,7 +473,8 @@ static void a_reader_that_pins_pages_fills_the_store_only_until_it_dies(void **s
     CHECK_ERR(err, ERR_FULL);
     CHECK(!store_broken(rig.store));
     CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
-    CHECK_ERR(put_many(&rig, 0, 1000), ERR_FULL); /* notices that the reader is dead */
+    err = put_many(&rig, 0, 1000); /* notices that the reader is dead: when it finds no room, or before, if a count is due */
+    CHECK(err == ERR_FULL || err == OK);
     for (int i = 0; i < 200; i++) {
         CHECK_OK(put_many(&rig, 0, 1000));
     }

@@ -79,7 +79,40 @@ static void rules_and_bounds_are_checked_with_the_rest(void **state)
     buffer_put_u8(&problems, 0);
     CHECK_CONTAINS((const char *)problems.ptr, "sense.fastest: is not shorter than report.period");
     buffer_reset(&problems);
-    CHECK_OK(LOAD(&s, &problems, "broker.insecure=true", "sense.fastest=100ms", "sense.fast_for_max=10s"));
+    CHECK_ERR(LOAD(&s, &problems, "broker.insecure=true", "sense.onset=500", "sense.cycle=500"), ERR_RANGE);
+    buffer_put_u8(&problems, 0);
+    CHECK_CONTAINS((const char *)problems.ptr, "sense.onset: is not before the end of sense.cycle");
+    buffer_reset(&problems);
+    CHECK_OK(LOAD(&s, &problems, "broker.insecure=true", "sense.fastest=100ms", "sense.fast_for_max=10s", "sense.onset=499",
+                  "sense.cycle=500"));
+    CHECK_INT(s.sense.onset, 499);
+    CHECK_INT(s.sense.cycle, 500);
+    options_free(&settings_program, &s);
+    unlink(path);
+}
+
+static void a_description_of_a_model_is_checked_with_its_place(void **state)
+{
+    (void)state;
+    struct settings s = {0};
+    char path[] = "/tmp/weir-test-settings-XXXXXX", set[80];
+    BUFFER(problems, 64 * 1024);
+    int fd = mkstemp(path);
+    CHECK(fd >= 0 && write(fd, "model: m\nchanels: [a]\n", 22) == 22);
+    close(fd);
+    snprintf(set, sizeof set, "infer.model=%s", path);
+    CHECK_ERR(LOAD(&s, &problems, "broker.insecure=true", set), ERR_RANGE);
+    buffer_put_u8(&problems, 0);
+    CHECK_CONTAINS((const char *)problems.ptr, "infer.model: /tmp/weir-test-settings-");
+    CHECK_CONTAINS((const char *)problems.ptr, ":2:1: ");
+    buffer_reset(&problems);
+    CHECK_OK(LOAD(&s, &problems, "broker.insecure=true", "infer.ask=smaller", "infer.report=changes",
+                  "infer.alarm_classes=[hot, wet]"));
+    CHECK_STR(s.infer.model, "");
+    CHECK_INT(s.infer.ask_deadline_us, 250 * MS_US);
+    CHECK_INT(s.infer.ask, 3);
+    CHECK_INT(s.infer.report, 1);
+    CHECK_INT(s.infer.alarm_classes.count, 2);
     options_free(&settings_program, &s);
     unlink(path);
 }
@@ -105,6 +138,7 @@ int main(void)
         cmocka_unit_test(the_presets_are_what_the_help_promises),
         cmocka_unit_test(contradictions_are_told),
         cmocka_unit_test(rules_and_bounds_are_checked_with_the_rest),
+        cmocka_unit_test(a_description_of_a_model_is_checked_with_its_place),
         cmocka_unit_test(the_hash_names_what_shapes_the_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,12 +78,21 @@ static void read_record(struct rig *rig, const char *device, uint64_t epoch, con
         r->set = record->describe->set;
         r->config = record->describe->config;
         r->channels = (unsigned)record->describe->n_channel;
+        r->model = record->describe->model;
     } else if (r->kind == WEIR__V1__RECORD__KIND_CURATED) {
         r->rules = record->curated->rules;
         if (record->curated->block != NULL) {
             read_block(record->curated->block, device, epoch, r);
         }
         r->matches = true; /* what is left is not the pattern of its place */
+    } else if (r->kind == WEIR__V1__RECORD__KIND_INFERENCE) {
+        r->model = record->inference->model;
+        r->asked = record->inference->asked;
+        r->by = record->inference->by;
+        r->answer = record->inference->answer;
+        r->repeats = record->inference->repeats;
+        r->wall_us = record->inference->wall_us;
+        r->mono_us = record->inference->mono_us;
     } else if (r->kind == WEIR__V1__RECORD__KIND_HEALTH) {
         r->rss_bytes = record->health->rss_bytes;
     }

@@ -34,6 +34,9 @@ struct rig_record {
     uint64_t rules;  /* curated: their version */
     uint64_t values; /* block, curated: that are not missing */
     uint64_t config; /* describe */
+    uint64_t model;  /* describe, inference */
+    int asked, by;   /* inference */
+    unsigned answer, repeats;
     unsigned channels;
     double value;
     uint64_t rss_bytes;

@@ -161,6 +161,49 @@ static void a_stuck_sensor_repeats_one_value_and_only_that_sensor(void **state)
     sense_close(sense);
 }
 
+/* The first step whose vibration is farther above the sound pump's than noise is; 0 = none. */
+static unsigned worn_from(const struct scratch *s, const struct sense_options *options, unsigned from, unsigned to)
+{
+    struct sense_options sound = *options;
+    sound.fault = "none";
+    struct sense *a = open_driver(s, options), *b = open_driver(s, &sound);
+    unsigned found = 0;
+    for (unsigned step = 0; step < to && found == 0; step++) {
+        double va[PUMP_CHANNELS], vb[PUMP_CHANNELS];
+        CHECK_OK(sense_read(a, NULL, va));
+        CHECK_OK(sense_read(b, NULL, vb));
+        found = step >= from && va[VIBRATION_RMS] > vb[VIBRATION_RMS] ? step : 0; /* the same noise */
+    }
+    sense_close(a);
+    sense_close(b);
+    return found;
+}
+
+static void a_fault_begins_when_it_is_told_to_and_again_with_every_cycle(void **state)
+{
+    struct scratch *s = *state;
+    struct sense_options options = {.driver = "pump", .seed = 3, .fault = "wear", .onset = 200, .cycle = 500};
+    CHECK_INT(worn_from(s, &options, 0, HOUR), 200);
+    CHECK_INT(worn_from(s, &options, 500, HOUR), 700);
+    options.onset = 0; /* by the seed, within the cycle */
+    unsigned at = worn_from(s, &options, 0, HOUR);
+    CHECK(at >= 500 / 6 && at < 500 * 2 / 3);
+    CHECK_INT(worn_from(s, &options, 500, HOUR), at + 500);
+    options.cycle = 0;
+    at = worn_from(s, &options, 0, HOUR);
+    CHECK(at >= 600 && at < 2400);
+
+    struct sense *sense = NULL;
+    struct fault fault = {0};
+    options = (struct sense_options){.driver = "pump", .fault = "wear", .onset = 500, .cycle = 500};
+    CHECK_ERR(sense_open(s->loop, &options, &sense, &fault), ERR_RANGE);
+    CHECK_CONTAINS(fault.text, "its cycle of 500 samples");
+    for (options.onset = 0, options.cycle = 1; options.cycle < 20; options.cycle++) {
+        CHECK_OK(sense_open(s->loop, &options, &sense, &fault));
+        sense_close(sense);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +215,7 @@ int main(void)
         cmocka_unit_test(wear_heats_and_shakes_the_pump),
         cmocka_unit_test(a_leak_takes_flow_and_pressure),
         cmocka_unit_test(a_stuck_sensor_repeats_one_value_and_only_that_sensor),
+        cmocka_unit_test(a_fault_begins_when_it_is_told_to_and_again_with_every_cycle),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

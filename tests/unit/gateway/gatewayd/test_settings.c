@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Goal: parents are a list in the order of the file, one `parent` still is enough, and every mistake in them is
- * named. */
+/* Goal: parents are a list in the order of the file, one `parent` still is enough, models that answer are sections, and
+ * every mistake is named. */
 #include "gateway/gatewayd/settings.h"
 
 #include <stdio.h>
@@ -87,6 +87,49 @@ static void mistakes_in_further_parents_are_named(void **state)
     CHECK(strlen(read_text((const char *)many.ptr)) > 0);
 }
 
+static void models_that_answer_are_sections_with_paths_from_the_files_folder(void **state)
+{
+    (void)state;
+    char text[512], device[128];
+    CLEANUP(settings_escalation_freep) struct settings_escalation *asks = NULL;
+    CHECK_STR(read_text(""), "");
+    CHECK_OK(settings_escalation_new(&settings, path, &asks));
+    CHECK_INT(asks->settings.model_count, 0);
+    CHECK_INT(asks->settings.batch, 32);
+    CHECK_INT(asks->settings.wait_us, 5 * MS_US);
+    CHECK_INT(asks->settings.quota, 20);
+    CHECK(asks->settings.ask_parent);
+    settings_escalation_free(take(asks));
+    snprintf(text, sizeof(text),
+             "escalate:\n  wait: 2ms\n  ask_parent: false\n  onnxruntime: /lib/ort.so\n  models:\n    heavy: {model: %s, "
+             "for: [dev/model.yaml, /abs/model.yaml, 0123456789abcdef], engine: onnx, tolerance: 0.5}\n"
+             "    rest: {model: %s}\n",
+             path, path);
+    CHECK_STR(read_text(text), "");
+    CHECK_OK(settings_escalation_new(&settings, path, &asks));
+    const struct escalate_model *heavy = &asks->settings.models[0], *rest = &asks->settings.models[1];
+    CHECK_INT(asks->settings.model_count, 2);
+    CHECK_INT(asks->settings.wait_us, 2 * MS_US);
+    CHECK(!asks->settings.ask_parent);
+    CHECK_STR(asks->settings.onnxruntime, "/lib/ort.so");
+    CHECK_STR(heavy->name, "heavy");
+    CHECK_STR(heavy->description, path);
+    CHECK_INT(heavy->engine, ESCALATE_ONNX);
+    CHECK(heavy->tolerance == 0.5);
+    CHECK_INT(heavy->for_count, 3);
+    snprintf(device, sizeof(device), "%.*s/dev/model.yaml", (int)(strrchr(path, '/') - path), path);
+    CHECK_STR(heavy->answers_for[0], device);
+    CHECK_STR(heavy->answers_for[1], "/abs/model.yaml");
+    CHECK_STR(heavy->answers_for[2], "0123456789abcdef");
+    CHECK_INT(rest->engine, ESCALATE_OWN);
+    CHECK_INT(rest->for_count, 1);
+    CHECK_STR(rest->answers_for[0], "*");
+    CHECK_STR(rest->self_test, "");
+    CHECK_CONTAINS(read_text("escalate: {models: {heavy: {model: /nonexistent/model.yaml}}}\n"),
+                   "/nonexistent/model.yaml");
+    CHECK_CONTAINS(read_text("escalate: {models: {heavy: {engine: own}}}\n"), "escalate.models.heavy.model");
+}
+
 static void the_link_costs_what_tls_does_where_a_parent_speaks_it(void **state)
 {
     (void)state;
@@ -134,6 +177,7 @@ int main(void)
         cmocka_unit_test(further_parents_stand_in_the_order_of_the_file),
         cmocka_unit_test(a_gateway_is_not_its_own_parent),
         cmocka_unit_test(mistakes_in_further_parents_are_named),
+        cmocka_unit_test(models_that_answer_are_sections_with_paths_from_the_files_folder),
         cmocka_unit_test(the_link_costs_what_tls_does_where_a_parent_speaks_it),
         cmocka_unit_test(rules_are_checked_with_the_key_that_they_need),
     };

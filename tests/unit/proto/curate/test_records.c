@@ -387,12 +387,89 @@ static void bytes_that_are_no_record_are_malformed_and_later_kinds_pass(void **s
     rig_stop(&r);
 }
 
+static void an_inference_passes_as_it_came(void **state)
+{
+    (void)state;
+    struct rig r;
+    const struct wire_inference inference = {.model = 7, .label = "hot", .engine = "", .confidence = 0.5F};
+    uint8_t record[WIRE_INFERENCE_MAX];
+    size_t len;
+    CHECK_OK(wire_inference_encode(&inference, record, &len));
+    rig_start(&r, "rules: {d: {do: drop}, w: {do: window, length: 1s}}");
+    rig_record(&r, slice_of(record, len));
+    CHECK_INT(r.outcome, CURATE_KEPT);
+    CHECK(slice_equal(buffer_slice(&r.last), slice_of(record, len)));
+    rig_stop(&r);
+}
+
+/* Columns of the block in the last record that went up. */
+static size_t columns_up(struct rig *r)
+{
+    Weir__V1__Record *record;
+    int64_t cells[BLOCK_CHANNELS_MAX * 16];
+    size_t columns = 0;
+    arena_reset(&r->arena);
+    CHECK_OK(wire_record_unpack(buffer_slice(&r->last), &r->arena, &record));
+    const Weir__V1__Block *b = record->kind_case == WEIR__V1__RECORD__KIND_BLOCK ? record->block : record->curated->block;
+    CHECK(b->samples <= 16);
+    CHECK_OK(block_decode(slice_of(b->columns.data, b->columns.len), b->samples, BLOCK_CHANNELS_MAX, cells, NULL, &columns));
+    return columns;
+}
+
+static void window_record(struct rig *r, unsigned channel, double mean)
+{
+    Weir__V1__Window w = WEIR__V1__WINDOW__INIT, *list[] = {&w};
+    Weir__V1__Curated c = WEIR__V1__CURATED__INIT;
+    Weir__V1__Record record = WEIR__V1__RECORD__INIT;
+    static char rule[] = "sketch";
+    w.channel = channel;
+    w.rule = rule;
+    w.start_us = (uint64_t)T0;
+    w.length_us = 600 * S;
+    w.count = 10;
+    w.mean = w.min = w.max = mean;
+    c.set = r->set;
+    c.window = list;
+    c.n_window = 1;
+    record.schema = WIRE_SCHEMA;
+    record.kind_case = WEIR__V1__RECORD__KIND_CURATED;
+    record.curated = &c;
+    rig_pack(r, &record);
+}
+
+/* A description names channels behind those of the samples, of which a device sends windows alone. */
+static void channels_without_a_column_are_described_and_have_windows(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_start(&r, "rules: {d: {channels: a, do: drop}, m: {channels: b, do: range, max: 100}, all: {do: range, max: 1000}}");
+    rig_describe(&r, "a,b,model.doubt");
+    CHECK_INT(r.out_channels, 2);
+    r.channels = 2; /* the block has a column less */
+    rig_block(&r, T0, S, 3, (const double[]){1, 2, 3, 4, 500, 6});
+    CHECK_INT(r.outcome, CURATE_SHAPED);
+    CHECK_INT(rig_channel(&r, 0, t, v), 2);
+    CHECK(v[0] == 4 && v[1] == 6);
+    CHECK_INT(columns_up(&r), 1); /* none is made up for what has none */
+    window_record(&r, 2, 0.25);
+    CHECK_INT(r.window_count, 1);
+    CHECK_INT(r.windows[0].channel, 1); /* its place in the description that goes up */
+    CHECK(r.windows[0].m.mean == 0.25 && r.windows[0].set == r.out_set);
+    window_record(&r, 0, 77); /* of the one that is dropped */
+    CHECK_INT(r.outcome, CURATE_DROPPED);
+    CHECK_INT(r.window_count, 1);
+    rig_block(&r, T0 + 3 * S, S, 2, (const double[]){1, 2, NAN, NAN});
+    CHECK_INT(r.outcome, CURATE_DROPPED);
+    rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_description_without_rules_for_it_is_kept),
         cmocka_unit_test(a_dropped_channel_leaves_description_and_blocks),
         cmocka_unit_test(a_description_may_lose_all_its_channels),
+        cmocka_unit_test(channels_without_a_column_are_described_and_have_windows),
         cmocka_unit_test(a_pseudonym_is_stable_keyed_and_not_the_value),
         cmocka_unit_test(a_hash_rule_without_a_key_is_denied),
         cmocka_unit_test(a_bucket_rounds_down),
@@ -406,6 +483,7 @@ int main(void)
         cmocka_unit_test(captured_rows_show_the_face_that_all_rows_show),
         cmocka_unit_test(curated_blocks_pass_the_rules_of_the_gateway_above),
         cmocka_unit_test(windows_from_below_are_converted_as_far_as_that_is_exact),
+        cmocka_unit_test(an_inference_passes_as_it_came),
         cmocka_unit_test(bytes_that_are_no_record_are_malformed_and_later_kinds_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,7 @@ struct sample {
     Weir__V1__Suppressed suppressed;
     Weir__V1__Describe describe;
     Weir__V1__Curated curated;
+    Weir__V1__Inference inference;
     Weir__V1__Window window;
     Weir__V1__Window *windows[WIRE_WINDOWS_MAX + 1];
     double bands[WIRE_BANDS_MAX + 1];
@@ -43,6 +44,7 @@ static void sample_init(struct sample *s)
                          .describe = WEIR__V1__DESCRIBE__INIT,
                          .curated = WEIR__V1__CURATED__INIT,
                          .window = WEIR__V1__WINDOW__INIT,
+                         .inference = WEIR__V1__INFERENCE__INIT,
                          .channel = WEIR__V1__CHANNEL_INFO__INIT};
     s->record.schema = WIRE_SCHEMA;
     int64_t values[2 * 32], distances[32];
@@ -73,6 +75,12 @@ static void sample_init(struct sample *s)
     for (size_t i = 0; i < COUNT_OF(s->channels); i++) {
         s->channels[i] = &s->channel;
     }
+    s->inference.model = 0x1122334455667788;
+    s->inference.label = umlaut;
+    s->inference.engine = word;
+    s->inference.confidence = 0.75F;
+    s->inference.score = -3.5F;
+    s->inference.own_confidence = 1;
     s->window.rule = word;
     s->window.start_us = 1700000000000000;
     s->window.length_us = 60000000;
@@ -106,6 +114,7 @@ static void choose(struct sample *s, Weir__V1__Record__KindCase kind)
         s->curated.block = &s->block;
         s->curated.describe = &s->describe;
         break;
+    case WEIR__V1__RECORD__KIND_INFERENCE: s->record.inference = &s->inference; break;
     default: break;
     }
     bool is_range = kind == WEIR__V1__RECORD__KIND_GAP || kind == WEIR__V1__RECORD__KIND_SUPPRESSED;
@@ -122,7 +131,7 @@ static enum err check(const struct sample *s, const char **why)
 static const Weir__V1__Record__KindCase kinds[] = {
     WEIR__V1__RECORD__KIND_BLOCK, WEIR__V1__RECORD__KIND_EVENT,      WEIR__V1__RECORD__KIND_HEALTH,
     WEIR__V1__RECORD__KIND_GAP,   WEIR__V1__RECORD__KIND_SUPPRESSED, WEIR__V1__RECORD__KIND_DESCRIBE,
-    WEIR__V1__RECORD__KIND_CURATED,
+    WEIR__V1__RECORD__KIND_CURATED, WEIR__V1__RECORD__KIND_INFERENCE,
 };
 
 static void every_kind_is_packed_checked_and_unpacked(void **state)
@@ -296,6 +305,104 @@ static void health_and_descriptions_are_held_to_their_limits(void **state)
     ACCEPTED(DESCRIBE, s.describe.n_channel = BLOCK_CHANNELS_MAX);
 }
 
+static void inference_refused(const struct sample *s, const char *expected)
+{
+    const char *why = NULL;
+    CHECK_ERR(check(s, &why), ERR_RANGE);
+    CHECK_STR(why, expected);
+}
+
+static void an_inference_that_breaks_a_limit_is_refused_by_name(void **state)
+{
+    (void)state;
+    struct sample s;
+    sample_init(&s);
+    choose(&s, WEIR__V1__RECORD__KIND_INFERENCE);
+    Weir__V1__Inference *i = &s.inference;
+    const Weir__V1__Inference sound = *i;
+    CHECK_OK(check(&s, NULL));
+    i->by = (Weir__V1__AnsweredBy)7; /* who will answer one day */
+    i->asked = (Weir__V1__Asked)9;
+    CHECK_OK(check(&s, NULL));
+    const float wrong[] = {NAN, INFINITY, -0.01F, 1.01F};
+    for (size_t k = 0; k < COUNT_OF(wrong); k++) {
+        *i = sound;
+        i->confidence = wrong[k];
+        inference_refused(&s, "inference.confidence");
+        *i = sound;
+        i->own_confidence = wrong[k];
+        inference_refused(&s, "inference.confidence");
+        *i = sound;
+        i->score = wrong[k];
+        if (k < 2) {
+            inference_refused(&s, "inference.confidence");
+        } else {
+            CHECK_OK(check(&s, NULL));
+        }
+    }
+    *i = sound;
+    i->model = 0;
+    inference_refused(&s, "inference.model");
+    *i = sound;
+    i->window_us = (uint64_t)INT64_MAX + 1;
+    inference_refused(&s, "inference clocks");
+    *i = sound;
+    i->label = latin1;
+    inference_refused(&s, "inference.label");
+    *i = sound;
+    i->engine = text;
+    fill_text(WIRE_NAME_MAX + 1);
+    inference_refused(&s, "inference.label");
+    fill_text(WIRE_NAME_MAX);
+    CHECK_OK(check(&s, NULL));
+}
+
+static void an_inference_coded_by_hand_is_what_protobuf_makes_of_it(void **state)
+{
+    (void)state;
+    const struct wire_inference full = {.model = 1, .config = UINT64_MAX, .wall_us = INT64_MAX, .mono_us = INT64_MAX,
+                                        .window_us = INT64_MAX, .own_model = 5, .quality = WEIR__V1__CLOCK_QUALITY__GATEWAY,
+                                        .by = WEIR__V1__ANSWERED_BY__BY_PERSON, .asked = WEIR__V1__ASKED__ASKED_OFFLINE,
+                                        .answer = UINT32_MAX, .own_answer = UINT32_MAX, .took_ms = UINT32_MAX,
+                                        .repeats = UINT32_MAX, .skipped = UINT32_MAX, .confidence = 0.5F, .score = -1e30F,
+                                        .own_confidence = 1, .label = text, .engine = text};
+    const struct wire_inference least = {.model = 9, .label = empty, .engine = empty};
+    const struct wire_inference zeros = {.model = 9, .confidence = -0.0F, .score = -0.0F, .own_confidence = -0.0F,
+                                         .label = empty, .engine = empty};
+    const struct wire_inference *const cases[] = {&full, &least, &zeros};
+    fill_text(WIRE_NAME_MAX);
+    for (size_t k = 0; k < COUNT_OF(cases); k++) {
+        const struct wire_inference *w = cases[k];
+        struct sample s;
+        sample_init(&s);
+        choose(&s, WEIR__V1__RECORD__KIND_INFERENCE);
+        s.inference = (Weir__V1__Inference)WEIR__V1__INFERENCE__INIT;
+        Weir__V1__Inference *i = &s.inference;
+        i->model = w->model, i->config = w->config, i->wall_us = w->wall_us, i->mono_us = w->mono_us;
+        i->quality = w->quality, i->window_us = w->window_us, i->answer = w->answer, i->confidence = w->confidence;
+        i->score = w->score, i->by = w->by, i->asked = w->asked, i->own_model = w->own_model, i->own_answer = w->own_answer;
+        i->own_confidence = w->own_confidence, i->took_ms = w->took_ms, i->repeats = w->repeats, i->skipped = w->skipped;
+        i->label = w == &full ? text : empty;
+        i->engine = i->label;
+        BUFFER(out, WIRE_RECORD_MAX);
+        CHECK_OK(wire_record_pack(&s.record, &out));
+        uint8_t *record = malloc(WIRE_INFERENCE_MAX);
+        size_t len = 0;
+        CHECK_OK(wire_inference_encode(w, record, &len));
+        CHECK(slice_equal(slice_of(record, len), buffer_slice(&out)));
+        free(record);
+    }
+    struct wire_inference bad = full;
+    uint8_t record[WIRE_INFERENCE_MAX];
+    size_t len = 77;
+    bad.confidence = NAN;
+    CHECK_ERR(wire_inference_encode(&bad, record, &len), ERR_RANGE);
+    bad = full;
+    fill_text(WIRE_NAME_MAX + 1);
+    CHECK_ERR(wire_inference_encode(&bad, record, &len), ERR_RANGE);
+    CHECK_INT(len, 77);
+}
+
 static void numbers_and_span_must_agree(void **state)
 {
     (void)state;
@@ -458,6 +565,8 @@ int main(void)
         cmocka_unit_test(an_event_that_breaks_a_limit_is_refused_by_name),
         cmocka_unit_test(a_range_must_equal_its_numbers),
         cmocka_unit_test(health_and_descriptions_are_held_to_their_limits),
+        cmocka_unit_test(an_inference_that_breaks_a_limit_is_refused_by_name),
+        cmocka_unit_test(an_inference_coded_by_hand_is_what_protobuf_makes_of_it),
         cmocka_unit_test(numbers_and_span_must_agree),
         cmocka_unit_test(what_is_still_to_come_is_accepted_but_not_unpacked),
         cmocka_unit_test(a_description_is_found_alone_and_within_what_rules_left),

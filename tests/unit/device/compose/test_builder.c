@@ -2,7 +2,7 @@
 /*
  * Goal: a block says of its samples what they were and when, in no more bytes than needed.
  */
-#include "device/report/builder.h"
+#include "device/compose/builder.h"
 
 #include <math.h>
 
@@ -14,6 +14,7 @@ static const struct sense_channel channels[] = {{"a", "Cel", 0.1}, {"b", "1", 1}
 
 struct fixture {
     struct builder builder;
+    void *memory;
     struct buffer out;
     struct arena arena;
     Weir__V1__Block *block;
@@ -25,13 +26,15 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     *state = f;
     buffer_init(&f->out, WIRE_RECORD_MAX);
-    return arena_init(&f->arena, WIRE_ARENA_BYTES) == OK && builder_init(&f->builder, channels, 2, 16) == OK ? 0 : -1;
+    f->memory = malloc(builder_bytes(2, 16)); /* to the byte: what is written beyond it is seen */
+    builder_init(&f->builder, channels, 2, 16, f->memory);
+    return arena_init(&f->arena, WIRE_ARENA_BYTES) == OK ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    builder_deinit(&f->builder);
+    free(f->memory);
     buffer_deinit(&f->out);
     arena_deinit(&f->arena);
     free(f);
