@@ -6,12 +6,13 @@
  *   every minute: states of devices that changed --> table "health", in the batch that is committed next
  *   at once: the state of a device that has described itself, as the spool soon lets go of the description
  *
- *   start:  RESTORING --states of the table read--> TAIL --descriptions of the last numbers--> LIVE
+ *   start:  RESTORING --states of the table read--> LOOKING which description is each device's last
+ *           --> TAIL --those, of the last numbers, told--> LIVE
  *
  * The raw ones, not what rules leave of them: a sensor is judged by what it gave. As gateway/gatewayd/views it works
- * through VITALS_TURN entries a round of the loop at most, holds no spool back, and commits nothing of its own. A start
+ * through VITALS_TURN entries and some milliseconds a round of the loop at most, holds no spool back, and commits nothing of its own. A start
  * goes on from the states of a minute ago, at most, at the durable top: figures are statistics, and some observations
- * fewer do them no harm.
+ * fewer do them no harm. New calibrations look back likewise (vitals_set).
  */
 #ifndef GATEWAY_GATEWAYD_VITALS_H
 #define GATEWAY_GATEWAYD_VITALS_H

@@ -22,8 +22,9 @@
  * them, and is judged by its sketches. So are inputs whose samples do not come, or not at the model's rate.
  * Disagreement is judged of what was asked and answered in either case.
  *
- * No I/O, no clock: handed records and the time. Memory is bounded as a whole; devices that do not fit are counted, and
- * what is known of the others stays. States survive a restart as bytes (health_dirty, health_restore), but for windows
+ * No I/O, no clock: handed records and the time. Memory is bounded as a whole: where it is full the device that has been
+ * silent for longest, for stale_us at least, is forgotten to make room; without such a one a new device does not fit
+ * and is counted, and what is known of the others stays. States survive a restart as bytes (health_dirty, health_restore), but for windows
  * that were being filled and what is told of a cohort.
  */
 #ifndef GATEWAY_HEALTH_HEALTH_H
@@ -51,7 +52,7 @@ struct health_options {
     const struct health_calibration *calibrations; /* borrowed for the life of the health */
     size_t count;
     size_t memory_bytes; /* of all devices; 0 = 64 MiB */
-    int64_t stale_us;    /* figures older than that are none; 0 = 1 h */
+    int64_t stale_us;    /* figures older than that are none, and who is silent for so long may make room; 0 = 1 h */
     /* Tells it, or says not now (false): it is offered again with the next tick. */
     bool (*on_event)(void *arg, const struct health_event *event);
     void *arg;
